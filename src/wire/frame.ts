@@ -83,6 +83,26 @@ export class FrameReader {
     return this.nextCarried();
   }
 
+  /** Takes back the frame that next() has just found: the next call finds it again, also after a push(). */
+  unread(): void {
+    const size = this.end - this.start + FRAME_HEADER_SIZE;
+    assert(this.end >= FRAME_HEADER_SIZE, 'frame reader: only a frame that was found is taken back');
+    this.buffered += size;
+    if (this.buffer === this.chunk) {
+      this.position -= size;
+    } else {
+      this.carry = this.buffer;
+      this.carryLength = size;
+      this.carryFrameSize = size;
+    }
+    this.nothing();
+  }
+
+  /** Gives back memory that is only kept for the next frame; for a connection that has gone quiet. */
+  shrink(): void {
+    if (this.carryLength === 0) this.carry = EMPTY;
+  }
+
   /** True when the header at `at` is sound and the whole frame lies in `available` bytes. */
   private headerFits(buffer: Buffer, at: number, available: number): boolean {
     this.judgeHeader(buffer, at);
