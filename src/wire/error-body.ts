@@ -1,5 +1,6 @@
 // The body of an answer with status ≠ 0, and of GOAWAY (§6). Both end in the same error TLVs.
 // The code itself travels in the frame's status (or in GOAWAY's first field), not in the body.
+import { isUtf8 } from 'node:buffer';
 import { readU32 } from './bytes.ts';
 import type { Codec, Reader, Writer } from './bytes.ts';
 import { errorClass, FieldError, ProtocolError } from './errors.ts';
@@ -17,9 +18,8 @@ const utf8Rest: Field<string> = {
   read(r, field) {
     // A str without its length: the TLV's own length is the string's.
     const view = r.rest();
-    const value = view.toString('utf8');
-    if (Buffer.byteLength(value) !== view.length || value.includes('\ufffd')) throw new FieldError(field);
-    return value;
+    if (!isUtf8(view)) throw new FieldError(field);
+    return view.toString('utf8');
   },
 };
 
