@@ -8,7 +8,9 @@ import { testDisks } from '../support/disks.ts';
 
 for (const kind of testDisks()) {
   const test = suite<{ disk: Disk; remove(): void }>(`disk port: ${kind.name}`);
-  test.before.each((context) => Object.assign(context, kind.make()));
+  test.before.each((context) => {
+    Object.assign(context, kind.make());
+  });
   test.after.each((context) => context.remove());
 
   test('reads back what was written, at any position', async ({ disk }) => {
