@@ -129,7 +129,7 @@ export interface Session {
 
   // Events, from the host.
 
-  /** Bytes from the peer, from the first byte of the preface on. `chunk` is not kept after the call. */
+  /** Bytes from the peer, from the first byte of the preface on. The chunk may be kept for a while: it must not change. */
   receive(chunk: Buffer, nowMs: number): void;
   /** The peer's FIN. */
   peerEnded(nowMs: number): void;

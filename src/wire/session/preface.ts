@@ -1,15 +1,15 @@
-// The eight bytes each way that open a connection (protocol §2), frozen for all versions: reading the
-// client's as they come, judging them, and the answer. It knows nothing of what follows.
-// Wrong magic is recognized at its first wrong byte and never answered.
+// The client's eight bytes that open a connection (protocol §2), read as they come and judged. The
+// layouts are in requests-session.ts; this adds what a stream needs: wrong magic is recognized at
+// its first wrong byte, and what follows the preface in the same chunk is left alone.
 import { ErrorCode } from '../errors.ts';
 import { PREFACE_SIZE } from '../limits.ts';
 import {
   MAJOR_VERSION, PLANE_CLIENT, PLANE_GOSSIP, PLANE_RAFT_BULK, PLANE_RAFT_CONTROL, PREFACE_MAGIC,
 } from '../ops.ts';
-import { writeU16, writeU32 } from '../bytes.ts';
+import type { PrefaceRequest } from '../requests-session.ts';
 
-/** Collects the client's preface. */
-export class PrefaceReader {
+/** Collects a preface. */
+export class PrefaceReader implements PrefaceRequest {
   plane = 0;
   maxMajor = 0;
   minMajor = 0;
@@ -43,7 +43,7 @@ export class PrefaceReader {
  * (TLS_REQUIRED, for one); it goes first, because it must not depend on anything the peer chose.
  * A peer plane that comes here came without the proof it needs.
  */
-export function judgePreface(preface: PrefaceReader, refuse: ErrorCode | 0): ErrorCode | 0 {
+export function judgePreface(preface: PrefaceRequest, refuse: ErrorCode | 0): ErrorCode | 0 {
   if (refuse !== 0) return refuse;
   switch (preface.plane) {
     case PLANE_CLIENT:
@@ -57,14 +57,4 @@ export function judgePreface(preface: PrefaceReader, refuse: ErrorCode | 0): Err
   }
   const isCommon = preface.minMajor <= MAJOR_VERSION && MAJOR_VERSION <= preface.maxMajor;
   return isCommon ? 0 : ErrorCode.UNSUPPORTED_VERSION;
-}
-
-/** The server's eight bytes; major 0 = refused. */
-export function encodePrefaceAnswer(plane: number, status: ErrorCode | 0): Buffer {
-  const answer = Buffer.alloc(PREFACE_SIZE);
-  writeU32(answer, 0, PREFACE_MAGIC);
-  answer[4] = plane;
-  answer[5] = status === 0 ? MAJOR_VERSION : 0;
-  writeU16(answer, 6, status);
-  return answer;
 }
