@@ -97,7 +97,7 @@ export const goAway: Codec<GoAway> = {
 
 function readDetail(r: Reader): ErrorDetail {
   const detail: ErrorDetail = {};
-  readExt(r, SHAPE, detail as Record<string, unknown>);
+  readExt(r, SHAPE, detail as Record<string, unknown>, true);
   if (detail.logUid !== undefined) detail.logUid = Buffer.from(detail.logUid);
   return detail;
 }

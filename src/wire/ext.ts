@@ -3,8 +3,8 @@
 // understood with or without the bit. Unknown critical → UNSUPPORTED_FEATURE, unknown other →
 // ignored, the same type twice (GREASE too) → INVALID_ARGUMENT. Order is free.
 import { assert } from './assert.ts';
-import { readU16 } from './bytes.ts';
-import type { Reader, Writer } from './bytes.ts';
+import { Reader, readU16 } from './bytes.ts';
+import type { Writer } from './bytes.ts';
 import { ErrorCode, FieldError } from './errors.ts';
 import { EXT_SIZE_MAX } from './limits.ts';
 
@@ -53,35 +53,32 @@ export function writeExt(w: Writer, shape: ExtShape, values: Record<string, unkn
   w.patchU16(lengthAt, size);
 }
 
-/** Reads an ext into `into`, by the keys of `shape`. */
-export function readExt(r: Reader, shape: ExtShape, into: Record<string, unknown>): void {
+/**
+ * Reads an ext into `into`, by the keys of `shape`. In an answer (`isAnswer`) unknown TLVs are ignored
+ * even when they are critical: a client must not fail over what a newer server adds.
+ */
+export function readExt(r: Reader, shape: ExtShape, into: Record<string, unknown>, isAnswer = false): void {
   const size = r.u16('ext');
   if (size === 0) return;
   if (size > EXT_SIZE_MAX) throw new FieldError('ext', ErrorCode.INVALID_ARGUMENT, { limit: EXT_SIZE_MAX });
   const at = r.skip(size, 'ext');
-  const outerEnd = r.end;
-  const end = at + size;
-  r.position = at;
-  r.end = end;
+  const tlvs = new Reader(r.buffer, at, at + size);
+  const value = new Reader();
   const seen: number[] = [];
-  while (r.position < end) {
-    const typeBits = r.u16('ext');
-    const valueSize = r.u16('ext');
+  while (tlvs.remaining > 0) {
+    const typeBits = tlvs.u16('ext');
+    const valueSize = tlvs.u16('ext');
     const type = typeBits & TYPE_MASK;
     noteType(seen, type);
-    const valueAt = r.skip(valueSize, 'ext');
+    const valueAt = tlvs.skip(valueSize, 'ext');
     const known = shape.find(({ tlv }) => tlv.type === type);
     if (known === undefined) {
-      if ((typeBits & CRITICAL) !== 0) throw new FieldError('ext', ErrorCode.UNSUPPORTED_FEATURE);
+      if ((typeBits & CRITICAL) !== 0 && !isAnswer) throw new FieldError('ext', ErrorCode.UNSUPPORTED_FEATURE);
       continue;
     }
-    r.position = valueAt;
-    r.end = valueAt + valueSize;
-    into[known.key] = known.tlv.read(r, known.field);
-    if (r.position !== r.end) throw new FieldError(known.field);
-    r.end = end;
+    into[known.key] = known.tlv.read(value.reset(r.buffer, valueAt, valueAt + valueSize), known.field);
+    if (value.remaining > 0) throw new FieldError(known.field);
   }
-  r.end = outerEnd;
 }
 
 /** Remembers a type and refuses it the second time. At most 1,024 fit, so a scan will do. */

@@ -30,12 +30,41 @@ export interface Layout<T> extends Codec<T> {
   write(w: Writer, value: T, grease?: number): void;
 }
 
-/** A whole payload: the fields, an ext with `tlvs`, nothing after it. */
+/** A whole request: the fields, an ext with `tlvs`, nothing after it. */
 export function layout<F extends Fields, X extends TlvTable = {}>(
   fields: F,
   tlvs: X = {} as X,
 ): Layout<FieldsOf<F> & TlvsOf<X>> {
-  const head = headOf(fields, tlvs);
+  return untilEnd(headOf(fields, tlvs, false));
+}
+
+/** A whole answer: like layout, but unknown TLVs in it are ignored, critical or not. */
+export function answer<F extends Fields, X extends TlvTable = {}>(
+  fields: F,
+  tlvs: X = {} as X,
+): Layout<FieldsOf<F> & TlvsOf<X>> {
+  return untilEnd(headOf(fields, tlvs, true));
+}
+
+/** A whole request that goes on, after the ext, with raw bytes under the key `tail` (a view). */
+export function layoutWithTail<F extends Fields, X extends TlvTable, K extends string>(
+  fields: F,
+  tlvs: X,
+  tail: K,
+): Layout<FieldsOf<F> & TlvsOf<X> & Record<K, Buffer>> {
+  return withTail(headOf(fields, tlvs, false), tail);
+}
+
+/** The same for an answer. */
+export function answerWithTail<F extends Fields, X extends TlvTable, K extends string>(
+  fields: F,
+  tlvs: X,
+  tail: K,
+): Layout<FieldsOf<F> & TlvsOf<X> & Record<K, Buffer>> {
+  return withTail(headOf(fields, tlvs, true), tail);
+}
+
+function untilEnd<T>(head: Layout<T>): Layout<T> {
   return {
     write: head.write,
     read(r) {
@@ -46,28 +75,25 @@ export function layout<F extends Fields, X extends TlvTable = {}>(
   };
 }
 
-/** A whole payload that goes on, after the ext, with raw bytes under the key `tail` (a view). */
-export function layoutWithTail<F extends Fields, X extends TlvTable, K extends string>(
-  fields: F,
-  tlvs: X,
-  tail: K,
-): Layout<FieldsOf<F> & TlvsOf<X> & Record<K, Buffer>> {
-  const head = headOf(fields, tlvs);
-  type Value = FieldsOf<F> & TlvsOf<X> & Record<K, Buffer>;
+function withTail<T, K extends string>(head: Layout<T>, tail: K): Layout<T & Record<K, Buffer>> {
   return {
     write(w, value, grease) {
       head.write(w, value, grease);
       w.raw(value[tail]);
     },
     read(r) {
-      const values: Record<string, unknown> = head.read(r);
+      const values = head.read(r) as Record<string, unknown>;
       values[tail] = r.rest();
-      return values as Value;
+      return values as T & Record<K, Buffer>;
     },
   };
 }
 
-function headOf<F extends Fields, X extends TlvTable>(fields: F, tlvs: X): Layout<FieldsOf<F> & TlvsOf<X>> {
+function headOf<F extends Fields, X extends TlvTable>(
+  fields: F,
+  tlvs: X,
+  isAnswer: boolean,
+): Layout<FieldsOf<F> & TlvsOf<X>> {
   const body = struct(fields);
   const shape: ExtShape = Object.entries(tlvs).map(([key, tlv]) => ({ key, field: wireName(key), tlv }));
   return {
@@ -77,7 +103,7 @@ function headOf<F extends Fields, X extends TlvTable>(fields: F, tlvs: X): Layou
     },
     read(r) {
       const values = body.read(r);
-      readExt(r, shape, values);
+      readExt(r, shape, values, isAnswer);
       return values as FieldsOf<F> & TlvsOf<X>;
     },
   };
@@ -180,6 +206,14 @@ export const name: Field<string> = {
     }
     return r.buffer.toString('latin1', at, at + size);
   },
+};
+
+/** A u8, u64 or str that the chosen variant does not use: passed over, whatever it holds (§1). */
+export const unusedU8: Field<number> = { write: (w, v) => w.u8(v), read: (r, field) => (r.skip(1, field), 0) };
+export const unusedU64: Field<number> = { write: (w, v) => w.u64(v), read: (r, field) => (r.skip(8, field), 0) };
+export const unusedStr: Field<string> = {
+  write: (w, v) => w.str(v),
+  read: (r, field) => (r.skip(r.u16(field), field), ''),
 };
 
 /** A field that counts only while `used(sofar)`; otherwise whatever it holds is ignored (§1). */

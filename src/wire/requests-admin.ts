@@ -1,9 +1,9 @@
 // Admin requests of plane C (§4), ops 10–18, in the order of the page.
 import { ErrorCode, FieldError } from './errors.ts';
-import { flags, id16, layout, marker, name, oneOf, str, tlv, u32, u64, u64OrNone } from './layout.ts';
-import type { Field, Values } from './layout.ts';
+import { flags, id16, layout, marker, name, oneOf, str, tlv, u32, u64, u64OrNone, unusedU64, unusedU8 } from './layout.ts';
+import type { Field, Layout, Values } from './layout.ts';
 import { NAME_SIZE_MAX } from './limits.ts';
-import { REMOVE_NODE_FORCE } from './ops.ts';
+import { Durability, REMOVE_NODE_FORCE } from './ops.ts';
 
 /** TLV 2 of a request that names a log: another uid → LOG_CHANGED. Critical. */
 export const logUidTlv = tlv(2, true, id16);
@@ -19,7 +19,7 @@ const prefix: Field<string> = {
   write: (w, v) => w.str(v),
   read(r, field) {
     const value = r.str(field);
-    if (value.length > NAME_SIZE_MAX) {
+    if (Buffer.byteLength(value) > NAME_SIZE_MAX) {
       throw new FieldError(field, ErrorCode.INVALID_ARGUMENT, { limit: NAME_SIZE_MAX });
     }
     return value;
@@ -29,11 +29,11 @@ const prefix: Field<string> = {
 export type DescribeClusterRequest = Values<typeof describeClusterRequest>;
 export const describeClusterRequest = layout({});
 
-export type CreateLogRequest = Values<typeof createLogRequest>;
-export const createLogRequest = layout(
+const createTlvs = { restoreUid: tlv(3, true, id16) };
+const newLog = layout(
   {
     log: name,
-    durability: oneOf(1, 2, 3),
+    durability: oneOf(Durability.FSYNC, Durability.INTERVAL, Durability.MEMORY),
     replication,
     intervalMs: u32,
     /** 0 = all. */
@@ -44,9 +44,39 @@ export const createLogRequest = layout(
     segmentBytes: u64,
     compressions: compressionMask,
   },
-  /** Bring the deleted log of this uid back under a new uid; its settings count, not these. */
-  { restoreUid: tlv(3, true, id16) },
+  createTlvs,
 );
+/** With restoreUid the settings are those of the deleted log: what the request says is not judged. */
+const restoredLog = layout(
+  {
+    log: name,
+    durability: unusedU8,
+    replication: unusedU8,
+    intervalMs: u32,
+    retainBytes: unusedU64,
+    retainMs: unusedU64,
+    segmentBytes: unusedU64,
+    compressions: unusedU8,
+  },
+  createTlvs,
+);
+
+export type CreateLogRequest = Values<typeof newLog>;
+/** `restoreUid`: bring the deleted log of this uid back under a new uid; read with settings of zero. */
+export const createLogRequest: Layout<CreateLogRequest> = {
+  write: newLog.write,
+  read(r) {
+    const start = r.position;
+    try {
+      const value = restoredLog.read(r);
+      if (value.restoreUid !== undefined) return { ...value, durability: Durability.FSYNC, replication: 0 };
+    } catch (error) {
+      if (!(error instanceof FieldError)) throw error;
+    }
+    r.position = start;
+    return newLog.read(r);
+  },
+};
 
 export type AlterLogRequest = Values<typeof alterLogRequest>;
 export const alterLogRequest = layout(

@@ -1,19 +1,11 @@
 // Read requests of plane C (§4): FETCH, SUBSCRIBE, FIND_OFFSET and the positions. CREDIT is in
 // requests-session.ts.
-import type { Reader } from './bytes.ts';
-import { flags, layout, name, oneOf, reserved, tlv, u32, u64, u64OrNone, usedIf } from './layout.ts';
-import type { Field, Values } from './layout.ts';
+import { flags, layout, name, oneOf, reserved, tlv, u32, u64, u64OrNone, unusedStr, unusedU64, usedIf } from './layout.ts';
+import type { Values } from './layout.ts';
 import { FETCH_LINEARIZABLE, From } from './ops.ts';
 import { logUidTlv } from './requests-admin.ts';
 
 const from = oneOf(From.OFFSET, From.EARLIEST, From.NEXT, From.TIME, From.POSITION);
-
-/** A u64 or a str that the chosen `from` does not use: passed over, whatever it holds. */
-const unusedU64: Field<number> = { write: (w, v) => w.u64(v), read: (r, field) => skipped(r, 8, field, 0) };
-const unusedStr: Field<string> = {
-  write: (w, v) => w.str(v),
-  read: (r, field) => skipped(r, r.u16(field), field, ''),
-};
 
 /** Offset or time, when `from` asks for one. */
 const value = usedIf((sofar) => sofar.from === From.OFFSET || sofar.from === From.TIME, u64, unusedU64);
@@ -69,8 +61,3 @@ export const getPositionRequest = layout({ log: name, name }, { logUid: logUidTl
 
 export type ListPositionsRequest = Values<typeof listPositionsRequest>;
 export const listPositionsRequest = layout({ log: name }, { logUid: logUidTlv });
-
-function skipped<T>(r: Reader, size: number, field: string, result: T): T {
-  r.skip(size, field);
-  return result;
-}

@@ -1,7 +1,7 @@
 // Session layouts of plane C (§4): HELLO, AUTH, PING, CANCEL, CREDIT, requests and answers, and the
 // preface. GOAWAY is in error-body.ts. The tables hold no rules of the session: see session/.
 import { readU32, writeU16, writeU32 } from './bytes.ts';
-import { bytes, bytesUpTo, id16, layout, listOf, str, u16, u32, u64, u8 } from './layout.ts';
+import { answer, bytes, bytesUpTo, id16, layout, listOf, str, u16, u32, u64, u8 } from './layout.ts';
 import type { Values } from './layout.ts';
 import { PING_SIZE_MAX, PREFACE_SIZE } from './limits.ts';
 import { PREFACE_MAGIC } from './ops.ts';
@@ -19,7 +19,7 @@ export const helloRequest = layout({
 });
 
 export type HelloResponse = Values<typeof helloResponse>;
-export const helloResponse = layout({
+export const helloResponse = answer({
   minor: u16,
   maxFrame: u32,
   idleMs: u32,
@@ -37,7 +37,7 @@ export type AuthRequest = Values<typeof authRequest>;
 export const authRequest = layout({ mech: str, data: bytes });
 
 export type AuthResponse = Values<typeof authResponse>;
-export const authResponse = layout({ done: u8, data: bytes });
+export const authResponse = answer({ done: u8, data: bytes });
 
 /** Request and answer alike. */
 export type Ping = Values<typeof ping>;

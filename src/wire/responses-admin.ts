@@ -1,5 +1,5 @@
 // Answers to the admin requests of plane C (§4), ops 10–18. Ids are read as views of the frame.
-import { id16, layout, list, oneOf, str, struct, tlv, u32, u64, u8 } from './layout.ts';
+import { answer, id16, list, oneOf, str, struct, tlv, u32, u64, u8 } from './layout.ts';
 import type { Values } from './layout.ts';
 import { Durability, NodeState, Role } from './ops.ts';
 
@@ -20,7 +20,7 @@ export const clusterNode = struct({
 });
 
 export type DescribeClusterResponse = Values<typeof describeClusterResponse>;
-export const describeClusterResponse = layout({
+export const describeClusterResponse = answer({
   clusterId: id16,
   term: u64,
   /** "" = none. */
@@ -60,21 +60,21 @@ export const logInfo = struct(logFields);
 
 export type CreateLogResponse = Values<typeof createLogResponse>;
 /** The uid stands in the field and, as on every answer that names a log, in TLV 2 (here `uid`). */
-export const createLogResponse = layout({ logUid: id16 }, { uid: logUidAnswerTlv });
+export const createLogResponse = answer({ logUid: id16 }, { uid: logUidAnswerTlv });
 
 export type DescribeLogResponse = Values<typeof describeLogResponse>;
 /** LOG and ext; TLV 2 is under `uid`, since LOG itself has a `logUid`. */
-export const describeLogResponse = layout(logFields, { uid: logUidAnswerTlv });
+export const describeLogResponse = answer(logFields, { uid: logUidAnswerTlv });
 
 export type ListLogsResponse = Values<typeof listLogsResponse>;
-export const listLogsResponse = layout({ logs: list(logInfo) });
+export const listLogsResponse = answer({ logs: list(logInfo) });
 
 export type TrimResponse = Values<typeof trimResponse>;
-export const trimResponse = layout({ logStart: u64 });
+export const trimResponse = answer({ logStart: u64 });
 
 export type TransferLeaderResponse = Values<typeof transferLeaderResponse>;
-export const transferLeaderResponse = layout({ leader: str, term: u64 });
+export const transferLeaderResponse = answer({ leader: str, term: u64 });
 
 /** Answer without fields: ALTER_LOG, DELETE_LOG, REMOVE_NODE. */
 export type EmptyResponse = Values<typeof emptyResponse>;
-export const emptyResponse = layout({});
+export const emptyResponse = answer({});

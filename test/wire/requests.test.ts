@@ -12,6 +12,7 @@ import { createLogRequest, listLogsRequest, trimRequest } from '../../src/wire/r
 import { fetchRequest, putPositionRequest } from '../../src/wire/requests-read.ts';
 import { helloRequest, ping } from '../../src/wire/requests-session.ts';
 import { produceRequest } from '../../src/wire/requests-write.ts';
+import { trimResponse } from '../../src/wire/responses-admin.ts';
 import { REQUEST_CODECS, RESPONSE_CODECS } from './codecs.ts';
 import type { AnyCodec } from './codecs.ts';
 import { seededRandom } from './random.ts';
@@ -169,6 +170,20 @@ test('values out of their set are refused by name', () => {
   assert.throws(broken({ replication: 2 }), fails('replication'));
   assert.throws(broken({ compressions: 8 }), fails('compressions'));
   assert.throws(broken({ retainBytes: NONE }), fails('retain_bytes'));
+});
+
+test('with restore_uid the settings of CREATE_LOG are not judged, the name is', () => {
+  const restoreUid = Buffer.alloc(16, 7);
+  const odd = { ...newLog('t'), durability: 9, replication: 9, retainBytes: NONE, segmentBytes: NONE, compressions: 255 };
+  const read = (value: object) => createLogRequest.read(new Reader(encode(createLogRequest, value as any)));
+  assert.equal(read({ ...odd, restoreUid }), { ...newLog('t'), restoreUid });
+  assert.throws(() => read(odd), fails('durability'));
+  assert.throws(() => read({ ...odd, log: '.t', restoreUid }), fails('log'));
+});
+
+test('an answer may hold unknown TLVs, critical ones too', () => {
+  const bytes = Buffer.concat([Buffer.alloc(8), Buffer.from('000480050000', 'hex')]);
+  assert.equal(trimResponse.read(new Reader(bytes)), { logStart: 0 });
 });
 
 test('the trash marker of LIST_LOGS has no value', () => {

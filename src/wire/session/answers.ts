@@ -5,6 +5,7 @@ import { assert } from '../assert.ts';
 import { Writer, writeU16, writeU32, writeU64 } from '../bytes.ts';
 import { goAway, writeErrorBody } from '../error-body.ts';
 import type { GoAway } from '../error-body.ts';
+import { errorName } from '../errors.ts';
 import type { ErrorOptions } from '../errors.ts';
 import { beginFrame, endFrame } from '../frame.ts';
 import { FLAG_MORE, FLAG_RESPONSE, Op } from '../ops.ts';
@@ -58,11 +59,13 @@ export function writeOk(
 }
 
 export function writeError(out: OutputQueue, op: number, id: number, code: number, options: ErrorOptions): void {
-  writeFrame(out, op, FLAG_RESPONSE, code, id, (w) => writeErrorBody(w, code, options));
+  const body = options.message ? options : { ...options, message: plainMessage(code) };
+  writeFrame(out, op, FLAG_RESPONSE, code, id, (w) => writeErrorBody(w, code, body));
 }
 
 export function writeGoAway(out: OutputQueue, value: GoAway): void {
-  writeFrame(out, Op.GOAWAY, 0, 0, 0, (w) => goAway.write(w, value));
+  const message = value.message || plainMessage(value.code);
+  writeFrame(out, Op.GOAWAY, 0, 0, 0, (w) => goAway.write(w, { ...value, message }));
 }
 
 /** The server's own PING, without bytes to echo. */
@@ -71,6 +74,11 @@ export function writePing(out: OutputQueue, id: number): void {
     w.u32(0);
     w.u16(0);
   });
+}
+
+/** "not leader": what people see when nobody had more to say. */
+function plainMessage(code: number): string {
+  return errorName(code).toLowerCase().replaceAll('_', ' ');
 }
 
 function writeEmptyExt(w: Writer): void {

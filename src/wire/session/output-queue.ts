@@ -101,8 +101,8 @@ export class OutputQueue {
       }
       out.push(buffer);
       room -= buffer.length;
+      this.taken += buffer.length;
     }
-    this.taken += maxBytes - room;
     this.trimReady();
     return out;
   }

@@ -29,6 +29,7 @@ const payload = new Reader();
 export class Session extends SessionLife implements SessionPort {
   /** AUTH attempts refused so far. */
   authFailures = 0;
+  private authDone = false;
   private readonly reader = new FrameReader();
   private readonly flood = new FloodCounter();
   /** Null once the preface was read. */
@@ -124,9 +125,10 @@ export class Session extends SessionLife implements SessionPort {
       case OpKind.ABOUT:
         return this.onAbout(op, id);
       case OpKind.FORBIDDEN:
+        if (this.state === State.DRAINING) return this.refuse(op, id, ErrorCode.SHUTTING_DOWN);
         return this.fail(ErrorCode.OP_NOT_ALLOWED);
       default:
-        return this.refuse(op, id, ErrorCode.UNKNOWN_OP);
+        return this.refuse(op, id, this.state === State.DRAINING ? ErrorCode.SHUTTING_DOWN : ErrorCode.UNKNOWN_OP);
     }
   }
 
@@ -135,9 +137,7 @@ export class Session extends SessionLife implements SessionPort {
       if (op !== Op.HELLO) return this.fail(ErrorCode.OP_NOT_ALLOWED, { message: 'HELLO comes first' });
       return this.onHello(id);
     }
-    const kind = opKind(op);
-    if (kind === OpKind.FORBIDDEN) return this.fail(ErrorCode.OP_NOT_ALLOWED);
-    if (kind !== OpKind.SESSION) return this.fail(ErrorCode.AUTH_REQUIRED);
+    if (opKind(op) !== OpKind.SESSION) return this.fail(ErrorCode.AUTH_REQUIRED);
     this.onSessionOp(op, id);
   }
 
@@ -162,12 +162,15 @@ export class Session extends SessionLife implements SessionPort {
   }
 
   private onAuth(id: number): void {
-    if (this.state >= State.READY && this.config.authRequired) return this.fail(ErrorCode.OP_NOT_ALLOWED);
+    if (this.state === State.DRAINING) return this.refuse(Op.AUTH, id, ErrorCode.SHUTTING_DOWN);
+    if (this.authDone) return this.fail(ErrorCode.OP_NOT_ALLOWED, { message: 'AUTH is done already' });
     const verdict = answerAuth(this.out, id, payload, this.config, this);
     this.out.countSessionFrame();
     this.queued();
     if (verdict === AuthVerdict.OVER) this.close();
-    else if (verdict === AuthVerdict.DONE && this.state === State.AUTH) this.becomeReady();
+    if (verdict !== AuthVerdict.DONE) return;
+    this.authDone = true;
+    if (this.state === State.AUTH) this.becomeReady();
   }
 
   private becomeReady(): void {
@@ -242,5 +245,4 @@ export class Session extends SessionLife implements SessionPort {
     const isTooLarge = reader.failure === ErrorCode.FRAME_TOO_LARGE;
     this.fail(reader.failure!, isTooLarge ? { limit: reader.maxFrame } : {});
   }
-
 }
