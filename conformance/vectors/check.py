@@ -10,64 +10,72 @@ Usage: check.py [file.json ...]      exit 1 on any mismatch
 import gzip
 import json
 import pathlib
+import re
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 NONE = (1 << 64) - 1
 SAFE = (1 << 53) - 1
 
+# code, class bits, name
 CODES = """
-1 MALFORMED 2 UNSUPPORTED_VERSION 3 UNKNOWN_OP 4 OP_NOT_ALLOWED 5 FRAME_TOO_LARGE 6 DUPLICATE_ID
-7 UNSUPPORTED_FEATURE 8 TLS_REQUIRED 9 TOO_MANY_INFLIGHT 10 FLOW_CONTROL 11 SHUTTING_DOWN 12 IDLE_TIMEOUT
-13 CONTROL_FLOOD 14 WRONG_CLUSTER 100 AUTH_REQUIRED 101 AUTH_FAILED 102 FORBIDDEN 200 LOG_NOT_FOUND
-201 LOG_EXISTS 202 INVALID_ARGUMENT 203 OFFSET_OUT_OF_RANGE 204 CORRUPT_BATCH 205 BATCH_TOO_LARGE
-206 UNSUPPORTED_COMPRESSION 207 DATA_LOSS 208 CANCELED 209 POSITION_NOT_FOUND 210 LOG_CHANGED
-300 OFFSET_MISMATCH 301 FENCED 302 PRODUCER_FENCED 303 SEQ_GAP 304 UNKNOWN_PRODUCER 305 STORAGE_FULL
-306 SEQ_REUSED 307 POSITION_MISMATCH 308 LOG_STOPPED 400 NOT_LEADER 401 NO_LEADER 402 TIMEOUT
-403 LEADERSHIP_LOST 404 OVERLOADED 405 BEHIND 500 INTERNAL
+1 4 MALFORMED  2 4 UNSUPPORTED_VERSION  3 0 UNKNOWN_OP  4 4 OP_NOT_ALLOWED  5 4 FRAME_TOO_LARGE  6 4 DUPLICATE_ID
+7 0 UNSUPPORTED_FEATURE  8 4 TLS_REQUIRED  9 1 TOO_MANY_INFLIGHT  10 0 FLOW_CONTROL  11 9 SHUTTING_DOWN
+12 4 IDLE_TIMEOUT  13 4 CONTROL_FLOOD  14 4 WRONG_CLUSTER  100 4 AUTH_REQUIRED  101 0 AUTH_FAILED  102 0 FORBIDDEN
+200 0 LOG_NOT_FOUND  201 0 LOG_EXISTS  202 0 INVALID_ARGUMENT  203 0 OFFSET_OUT_OF_RANGE  204 0 CORRUPT_BATCH
+205 0 BATCH_TOO_LARGE  206 0 UNSUPPORTED_COMPRESSION  207 8 DATA_LOSS  208 0 CANCELED  209 0 POSITION_NOT_FOUND
+210 0 LOG_CHANGED  300 0 OFFSET_MISMATCH  301 0 FENCED  302 2 PRODUCER_FENCED  303 0 SEQ_GAP  304 2 UNKNOWN_PRODUCER
+305 1 STORAGE_FULL  306 0 SEQ_REUSED  307 0 POSITION_MISMATCH  308 0 LOG_STOPPED  400 9 NOT_LEADER  401 1 NO_LEADER
+402 3 TIMEOUT  403 3 LEADERSHIP_LOST  404 1 OVERLOADED  405 1 BEHIND  500 2 INTERNAL
 """.split()
-NAME_OF = {int(c): n for c, n in zip(CODES[::2], CODES[1::2])}
+NAME_OF = {int(code): name for code, name in zip(CODES[::3], CODES[2::3])}
+CLASS_OF = {int(code): int(bits) for code, bits in zip(CODES[::3], CODES[1::3])}
 
+# Types of the layouts below, besides the plain ones: u64n = NONE allowed; name = a name; str<n, bytes<n = at most n
+# bytes; u8=a,b = one of these; u8&m = no bit outside m; value, posname = used or not, by `from`; ext(n=name.type) = an
+# ext with these TLVs; 0 = a reserved zero byte. List elements are between [ and ], inner lists between { and }.
 LOG = ("log:str log_uid:id16 log_start:u64 committed_end:u64 fence:u64 bytes:u64 created:u64 term:u64 leader:str "
-       "replicas:[node:str,role:u8] durability:u8 replication:u8 interval_ms:u32 retain_bytes:u64 retain_ms:u64 "
+       "replicas:{node:str;role:u8} durability:u8 replication:u8 interval_ms:u32 retain_bytes:u64 retain_ms:u64 "
        "segment_bytes:u64 compressions:u8")
-READ = "log:str from:u8 {flags} value:u64n position_name:str "
-NAMED = "log:str ext:ext"
+UID = "ext:ext(2=log_uid.id16)"
+NAMED = "log:name " + UID
+READ_EXT = "ext:ext(1=after.u64,2=log_uid.id16,3=prev_term.u64)"
+START = "start_offset:u64 log_start:u64 committed_end:u64 ext:ext()"
 
-# op name: (number, request layout, response layout); 0 = a reserved zero byte
+# op name: (number, request layout, response layout)
 LAYOUTS = {
-    "HELLO": (1, "minor:u16 max_frame:u32 idle_ms:u32 features:u64 cluster_id:id16 client:str ext:ext",
+    "HELLO": (1, "minor:u16 max_frame:u32 idle_ms:u32 features:u64 cluster_id:id16 client:str ext:ext()",
               "minor:u16 max_frame:u32 idle_ms:u32 features:u64 cluster_id:id16 node:str max_batch:u32 "
-              "max_inflight:u16 auth_required:u8 server:str auth_mechs:strs ext:ext"),
-    "AUTH": (2, "mech:str data:bytes ext:ext", "done:u8 data:bytes ext:ext"),
-    "PING": (3, "data:bytes ext:ext", "data:bytes ext:ext"),
+              "max_inflight:u16 auth_required:u8 server:str auth_mechs:strs ext:ext()"),
+    "AUTH": (2, "mech:str data:bytes ext:ext()", "done:u8 data:bytes ext:ext()"),
+    "PING": (3, "data:bytes<64 ext:ext()", "data:bytes ext:ext()"),
     "GOAWAY": (4, "code:u16 class:u8 0 grace_ms:u32 message:str ext:errext", None),
-    "CANCEL": (5, "ext:ext", None),
-    "DESCRIBE_CLUSTER": (16, "ext:ext", "cluster_id:id16 term:u64 catalog_leader:str "
-                         "nodes:[node:str,node_id:id16,address:str,state:u8,role:u8,zone:str,version:str] ext:ext"),
-    "CREATE_LOG": (17, "log:str durability:u8 replication:u8 interval_ms:u32 retain_bytes:u64 retain_ms:u64 "
-                   "segment_bytes:u64 compressions:u8 ext:ext", "log_uid:id16 ext:ext"),
-    "DELETE_LOG": (18, NAMED, "ext:ext"),
-    "DESCRIBE_LOG": (19, NAMED, LOG + " ext:ext"),
-    "LIST_LOGS": (20, "prefix:str ext:ext", "logs:[" + LOG.replace(" ", ",").replace("replicas:[node:str,role:u8]", "replicas:(node:str;role:u8)") + "] ext:ext"),
-    "TRIM": (21, "log:str offset:u64 ext:ext", "log_start:u64 ext:ext"),
-    "ALTER_LOG": (22, "log:str retain_bytes:u64n retain_ms:u64n replication:u8 compressions:u8 ext:ext", "ext:ext"),
-    "TRANSFER_LEADER": (23, "log:str node:str ext:ext", "leader:str term:u64 ext:ext"),
-    "REMOVE_NODE": (24, "node:str flags:u8 ext:ext", "ext:ext"),
-    "PRODUCE": (32, "log:str flags:u8 0 timeout_ms:u32 expected_offset:u64n fence:u64 ext:ext batch:batch",
-                "base_offset:u64n next_offset:u64n append_time:u64 term:u64 durability:u8 copies:u8 flags:u8 0 ext:ext"),
-    "INIT_PRODUCER": (33, "log:str name:str ext:ext", "producer_id:u64 epoch:u16 next_seq:u64 window:u16 ext:ext"),
-    "FENCE": (34, "log:str token:u64 ext:ext", "token:u64 next_offset:u64 ext:ext"),
-    "FETCH": (48, READ.format(flags="flags:u8") + "min_bytes:u32 max_bytes:u32 max_wait_ms:u32 ext:ext",
-              "start_offset:u64 log_start:u64 committed_end:u64 ext:ext batches:batches"),
-    "SUBSCRIBE": (49, READ.format(flags="0") + "credit_bytes:u32 ext:ext",
-                  "start_offset:u64 log_start:u64 committed_end:u64 ext:ext"),
-    "CREDIT": (50, "add_bytes:u32 ext:ext", None),
-    "DELIVER": (51, None, "committed_end:u64 ext:ext batches:batches"),
-    "FIND_OFFSET": (52, "log:str time:u64 ext:ext", "offset:u64 log_start:u64 committed_end:u64 ext:ext"),
-    "PUT_POSITION": (53, "log:str name:str offset:u64n expected:u64n ext:ext", "offset:u64n ext:ext"),
-    "GET_POSITION": (54, "log:str name:str ext:ext", "offset:u64 ext:ext"),
-    "LIST_POSITIONS": (55, NAMED, "positions:[name:str,offset:u64,updated:u64] ext:ext"),
+    "CANCEL": (5, "ext:ext()", None),
+    "DESCRIBE_CLUSTER": (16, "ext:ext()", "cluster_id:id16 term:u64 catalog_leader:str nodes:[node:str,node_id:id16,"
+                         "address:str,state:u8,role:u8,zone:str,version:str] ext:ext()"),
+    "CREATE_LOG": (17, "log:name durability:u8=1,2,3 replication:u8=0,1,3,5 interval_ms:u32 retain_bytes:u64 "
+                   "retain_ms:u64 segment_bytes:u64 compressions:u8&7 ext:ext(3=restore_uid.id16)", "log_uid:id16 ext:ext()"),
+    "DELETE_LOG": (18, NAMED, "ext:ext()"),
+    "DESCRIBE_LOG": (19, NAMED, LOG + " ext:ext()"),
+    "LIST_LOGS": (20, "prefix:str<200 ext:ext(3=trash.nothing)", "logs:[" + LOG.replace(" ", ",") + "] ext:ext()"),
+    "TRIM": (21, "log:name offset:u64 " + UID, "log_start:u64 ext:ext()"),
+    "ALTER_LOG": (22, "log:name retain_bytes:u64n retain_ms:u64n replication:u8=0,1,3,5 compressions:u8&7 " + UID,
+                  "ext:ext()"),
+    "TRANSFER_LEADER": (23, "log:name node:str " + UID, "leader:str term:u64 ext:ext()"),
+    "REMOVE_NODE": (24, "node:str flags:u8&1 ext:ext()", "ext:ext()"),
+    "PRODUCE": (32, "log:name flags:u8&1 0 timeout_ms:u32 expected_offset:u64n fence:u64 " + UID + " batch:batch",
+                "base_offset:u64n next_offset:u64n append_time:u64 term:u64 durability:u8 copies:u8 flags:u8 0 ext:ext()"),
+    "INIT_PRODUCER": (33, "log:name name:name " + UID, "producer_id:u64 epoch:u16 next_seq:u64 window:u16 ext:ext()"),
+    "FENCE": (34, "log:name token:u64 " + UID, "token:u64 next_offset:u64 ext:ext()"),
+    "FETCH": (48, "log:name from:u8=0,1,2,3,4 flags:u8&1 value:value position_name:posname min_bytes:u32 max_bytes:u32 "
+              "max_wait_ms:u32 " + READ_EXT, START + " batches:batches"),
+    "SUBSCRIBE": (49, "log:name from:u8=0,1,2,3,4 0 value:value position_name:posname credit_bytes:u32 " + READ_EXT, START),
+    "CREDIT": (50, "add_bytes:u32 ext:ext()", None),
+    "DELIVER": (51, None, "committed_end:u64 ext:ext() batches:batches"),
+    "FIND_OFFSET": (52, "log:name time:u64 " + UID, "offset:u64 log_start:u64 committed_end:u64 ext:ext()"),
+    "PUT_POSITION": (53, "log:name name:name offset:u64n expected:u64n " + UID, "offset:u64n ext:ext()"),
+    "GET_POSITION": (54, "log:name name:name " + UID, "offset:u64 ext:ext()"),
+    "LIST_POSITIONS": (55, NAMED, "positions:[name:str,offset:u64,updated:u64] ext:ext()"),
 }
 OP_NAME = {number: name for name, (number, _, _) in LAYOUTS.items()}
 ERROR_BODY = "class:u8 0 retry_after_ms:u32 message:str ext:errext"
@@ -94,16 +102,18 @@ assert crc32(b"123456789") == 0xCBF43926
 
 
 class Bad(Exception):
-    """The bytes are not what the layout says. `field` is the first one that failed."""
+    """The bytes are not what the layout says: the first field that failed, and the error it earns."""
 
-    def __init__(self, field, why):
+    def __init__(self, field, why, error="INVALID_ARGUMENT"):
         super().__init__(f"{field}: {why}")
-        self.field = field
+        self.field, self.error = field, error
 
 
 class Cursor:
-    def __init__(self, data):
-        self.data, self.at = data, 0
+    """Reads one payload; `strict` = it is a request, judged as a server does."""
+
+    def __init__(self, data, strict=True):
+        self.data, self.at, self.strict = data, 0, strict
 
     def take(self, n, field):
         if n > len(self.data) - self.at:
@@ -121,28 +131,60 @@ class Cursor:
         except UnicodeDecodeError:
             raise Bad(field, "not UTF-8") from None
 
-    def value(self, kind, field):
-        if kind in ("u8", "u16", "u32"):
-            return self.int(int(kind[1:]) // 8, field)
-        if kind in ("u64", "u64n"):
-            v = self.int(8, field)
-            if v == NONE and kind == "u64n":
-                return "NONE"
-            return str(v)
+    def value(self, kind, field, sofar=()):
+        plain, _, limit = kind.partition("<")
+        if plain in ("u8", "u16", "u32"):
+            return self.int(int(plain[1:]) // 8, field)
+        if kind[:3] in ("u8=", "u8&"):
+            return self.small(kind[2], kind[3:], field)
+        if kind in ("u64", "u64n", "value"):
+            used = kind != "value" or sofar["from"] in (0, 3)
+            return self.u64(field, kind == "u64n", used)
         if kind == "id16":
             return self.take(16, field).hex()
-        if kind == "str":
-            return self.text(self.int(2, field), field)
+        if kind == "name" or kind == "posname" and sofar["from"] == 4:
+            return self.name(field)
+        if plain in ("str", "posname"):
+            size = self.int(2, field)
+            if limit and size > int(limit):
+                raise Bad(field, "too long")
+            return self.text(size, field)
         if kind == "strs":
             return [self.text(self.int(2, field), field) for _ in range(self.int(2, field))]
-        if kind == "bytes":
-            return self.take(self.int(4, field), field).hex()
+        if plain == "bytes":
+            size = self.int(4, field)
+            if limit and size > int(limit):
+                raise Bad(field, "too long")
+            return self.take(size, field).hex()
         if kind == "rest":
             return self.text(self.left(), field)
-        if kind[0] in "[(":
-            inner, sep = kind[1:-1], "," if kind[0] == "[" else ";"
-            return [self.layout(inner.split(sep)) for _ in range(self.int(2, field))]
+        if kind == "nothing":
+            return None
+        if kind[0] in "[{":
+            parts = kind[1:-1].split("," if kind[0] == "[" else ";")
+            return [self.layout(parts) for _ in range(self.int(2, field))]
         raise AssertionError(kind)
+
+    def u64(self, field, none_allowed, used):
+        v = self.int(8, field)
+        if v == NONE and (none_allowed or not used):
+            return "NONE"
+        if v > SAFE and used:
+            raise Bad(field, "above 2^53-1")
+        return str(v)
+
+    def small(self, rule, allowed, field):
+        v = self.int(1, field)
+        if v not in map(int, allowed.split(",")) if rule == "=" else v & ~int(allowed):
+            raise Bad(field, "out of range")
+        return v
+
+    def name(self, field):
+        raw = self.take(self.int(2, field), field)
+        letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
+        if not 1 <= len(raw) <= 200 or raw[0] == 0x2E or any(c not in letters for c in raw):
+            raise Bad(field, "not a name")
+        return raw.decode("ascii")
 
     def layout(self, parts):
         out = {}
@@ -152,26 +194,41 @@ class Cursor:
                     raise Bad("reserved", "not zero")
                 continue
             name, kind = part.split(":", 1)
-            if kind in ("ext", "errext"):
-                out["ext"] = self.ext()
-                if kind == "errext":
-                    out["tlvs"] = error_tlvs(out["ext"])
+            if kind == "errext":
+                out["ext"] = self.ext("")
+                out["tlvs"] = error_tlvs(out["ext"])
+            elif kind.startswith("ext("):
+                out["ext"] = self.ext(kind[4:-1])
             elif kind == "batch":
                 out["batch"] = batch(self.rest())
             elif kind == "batches":
                 out["batches"] = batches(self.rest())
             else:
-                out[name] = self.value(kind, name)
+                out[name] = self.value(kind, name, out)
         return out
 
-    def ext(self):
-        inner, out = Cursor(self.take(self.int(2, "ext"), "ext")), []
+    def ext(self, known):
+        """An ext; `known` lists the TLVs that a server understands in this request."""
+        size = self.int(2, "ext")
+        if size > 4096:
+            raise Bad("ext", "longer than 4,096 bytes")
+        inner, out, seen = Cursor(self.take(size, "ext")), [], set()
+        understood = {int(n): what.split(".") for n, what in (k.split("=") for k in known.split(",") if k)}
         while inner.left():
-            kind = inner.int(2, "ext")
-            out.append({"type": kind & 0x7FFF, "critical": kind >= 0x8000,
-                        "value": inner.take(inner.int(2, "ext"), "ext").hex()})
-        if len({t["type"] for t in out}) != len(out):
-            raise Bad("ext", "the same type twice")
+            bits = inner.int(2, "ext")
+            kind, value = bits & 0x7FFF, inner.take(inner.int(2, "ext"), "ext")
+            if kind in seen:
+                raise Bad("ext", "the same type twice")
+            seen.add(kind)
+            if kind in understood:
+                field, layout = understood[kind]
+                c = Cursor(value)
+                c.value(layout, field)
+                if c.left():
+                    raise Bad(field, "too long")
+            elif bits >= 0x8000 and self.strict:
+                raise Bad("ext", "unknown critical TLV", "UNSUPPORTED_FEATURE")
+            out.append({"type": kind, "critical": bits >= 0x8000, "value": value.hex()})
         return out
 
 
@@ -187,8 +244,8 @@ def error_tlvs(ext):
     return out
 
 
-def payload(spec, data):
-    c = Cursor(data)
+def payload(spec, data, strict):
+    c = Cursor(data, strict)
     out = c.layout(spec.split())
     if c.left():
         raise Bad("end", f"{c.left()} bytes after the last field")
@@ -299,28 +356,34 @@ def header(data):
     c = Cursor(data)
     h = {"length": c.int(4, "length"), "op": c.int(1, "op"), "flags": 0, "status": 0, "id": 0}
     h["flags"], h["status"], h["id"] = c.int(1, "flags"), c.int(2, "status"), c.int(4, "id")
-    if h["length"] != len(data) - 4:
-        raise Bad("length", f"{h['length']} announced, {len(data) - 4} there")
+    if h["length"] < 8:
+        raise Bad("length", "below 8", "MALFORMED")
     if h["flags"] & 0x3C:
-        raise Bad("flags", "reserved-critical flag")
+        raise Bad("flags", "reserved-critical flag", "MALFORMED")
+    if not h["flags"] & 1 and (h["status"] or h["id"] == 0 and h["op"] != 4):
+        raise Bad("header", "status or id of a request", "MALFORMED")
+    if h["length"] != len(data) - 4:
+        raise Bad("length", f"{h['length']} announced, {len(data) - 4} there", "FRAME_TOO_LARGE")
     return {"length": h["length"], "op": h["op"], "op_name": OP_NAME.get(h["op"]), "flags": h["flags"],
             "status": h["status"], "id": h["id"]}, c.rest()
 
 
 def frame(data):
     h, body = header(data)
-    if not h["flags"] & 1:
-        if h["status"] or (h["id"] == 0) != (h["op_name"] == "GOAWAY"):
-            raise Bad("header", "status or id of a request")
-        return {"header": h, "payload": payload(LAYOUTS[h["op_name"]][1], body)}
-    if h["status"]:
-        return {"header": h, "payload": payload(ERROR_BODY, body), "error": NAME_OF[h["status"]]}
-    return {"header": h, "payload": payload(LAYOUTS[h["op_name"]][2], body)}
+    request = not h["flags"] & 1
+    if not request and h["status"]:
+        return {"header": h, "payload": payload(ERROR_BODY, body, False), "error": NAME_OF.get(h["status"])}
+    if h["op_name"] is None:
+        raise Bad("op", "unknown", "UNKNOWN_OP")
+    layout = LAYOUTS[h["op_name"]][1 if request else 2]
+    if layout is None:
+        raise Bad("op", "has no such frame", "OP_NOT_ALLOWED")
+    return {"header": h, "payload": payload(layout, body, request)}
 
 
 def preface(data, kind):
     if len(data) != 8 or data[:4] != b"\xfaSLG":
-        raise Bad("magic", "not a preface")
+        raise Bad("magic", "not a preface", None)
     plane = chr(data[4])
     if kind == "preface_request":
         return {"plane": plane, "max_major": data[5], "min_major": data[6], "reserved": data[7]}
@@ -337,7 +400,9 @@ def apply_edit(base, edit):
     at, remove = edit["at"], edit["remove"]
     out = base[:at] + bytes.fromhex(edit["insert"]) + base[at + remove:]
     for fix in edit["fix"]:
-        if fix == "body_crc":
+        if fix == "body_len":
+            out = out[:44] + (len(out) - 72).to_bytes(4, "big") + out[48:]
+        elif fix == "body_crc":
             out = out[:40] + crc32(out[44:]).to_bytes(4, "big") + out[44:]
         elif fix == "header_crc":
             out = out[:4] + crc32(out[8:72]).to_bytes(4, "big") + out[8:]
@@ -371,6 +436,9 @@ def check_row(r, bases):
             return f"does not decode: {e}"
         if got != r["fields"]:
             return f"decodes to\n    {json.dumps(got)}\n  but the file says\n    {json.dumps(r['fields'])}"
+        problem = check_class(got)
+        if problem:
+            return problem
     want = r.get("expect", {})
     if "reader" in want and reader_says(r, data) != want["reader"]:
         return f"a reader says {reader_says(r, data)}, the file {want['reader']}"
@@ -380,17 +448,52 @@ def check_row(r, bases):
     return check_expect(r, data, want)
 
 
+def check_class(got):
+    """An error's class is the table's; answers to HELLO and AUTH may add bit 04."""
+    head, body = got.get("header"), got.get("payload")
+    if head is None or "class" not in body:
+        return None
+    code = body["code"] if head["op_name"] == "GOAWAY" else head["status"]
+    if code not in CLASS_OF:
+        return None
+    extra = 4 if head["op_name"] in ("HELLO", "AUTH") else 0
+    if body["class"] not in (CLASS_OF[code], CLASS_OF[code] | extra):
+        return f"class {body['class']} of {NAME_OF[code]}"
+    return None
+
+
+def check_document(rows):
+    """The specification prints the golden bytes and the error table: both must be what stands here."""
+    path = HERE.parent.parent / "docs" / "protocol.md"
+    if not path.exists():
+        return []
+    text = path.read_text("utf-8")
+    problems = [f"{r['id']}: not in docs/protocol.md" for r in rows
+                if r["id"].startswith("golden-") and f"\n{r['hex']}\n" not in text]
+    table = {int(c): (name, int(bits, 16)) for c, name, bits in
+             re.findall(r"^\| (\d+) \| ([A-Z_]+) \| ([0-9A-F]{2})", text, re.M)}
+    if table != {code: (NAME_OF[code], CLASS_OF[code]) for code in NAME_OF}:
+        problems.append("the error table of docs/protocol.md differs")
+    return problems
+
+
 def check_expect(r, data, want):
-    """Negative frames: a decoder must find what the row says can be seen in the bytes alone."""
-    if want.get("seen_by") != "codec":
+    """Negative frames: this decoder must find what the row says the bytes alone show, and only that."""
+    if "seen_by" not in want:
         return None
     try:
         decode(r, data)
     except Bad as e:
-        if "field" in want and e.field != want["field"]:
+        if want["how"] == "ok":
+            return f"does not decode: {e}"
+        if want["seen_by"] == "server" or "to" in want:
+            return None
+        if e.error != want["error"]:
+            return f"earns {e.error}, the file says {want['error']}"
+        if e.field != want.get("field", e.field):
             return f"the first wrong field is {e.field}, the file says {want['field']}"
         return None
-    return "decodes, but should not"
+    return "decodes, but should not" if want["seen_by"] == "codec" else None
 
 
 def main():
@@ -406,6 +509,9 @@ def main():
             if problem:
                 bad += 1
                 print(f"{path.name}: {r['id']}: {problem}", file=sys.stderr)
+    for problem in check_document([r for f in everything.values() for r in f["rows"]]):
+        bad += 1
+        print(problem, file=sys.stderr)
     print(f"{total} vectors in {len(files)} files, {bad} bad")
     return 1 if bad or not total else 0
 
