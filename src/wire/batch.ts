@@ -108,7 +108,9 @@ export function checkHeader(buffer: Buffer, position: number, end: number): Batc
   for (let at = position + AT_INDEX; at < position + AT_BODY_CRC; at += 8) {
     if (!isU64(buffer, at)) return BatchFault.FIELDS;
   }
-  if (!isU64(buffer, position + AT_PRODUCER_ID) || !isU64(buffer, position + AT_SEQ)) return BatchFault.FIELDS;
+  // Without a producer seq is ignored, here as at admission: what was acked must never read as damage.
+  if (!isU64(buffer, position + AT_PRODUCER_ID)) return BatchFault.FIELDS;
+  if (!isU64(buffer, position + AT_SEQ) && producerId(buffer, position) !== 0) return BatchFault.FIELDS;
   return BatchFault.OK;
 }
 

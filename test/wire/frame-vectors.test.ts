@@ -53,7 +53,8 @@ test('the payload of every frame is decoded as its row says', () => {
     const r = new Reader(reader.buffer, reader.start, reader.end);
     if (row.kind === 'error') {
       const error = readErrorBody(r, reader.status);
-      assert.is(error.name, row.fields.error, row.id);
+      // A code that the table does not hold has no name in the row either.
+      if (row.fields.error !== null) assert.is(error.name, row.fields.error, row.id);
       assert.is(error.class, payload.class, row.id);
       assert.is(error.retryAfterMs, payload.retry_after_ms, row.id);
       if (payload.message !== '') assert.is(error.message, payload.message, row.id);
@@ -207,8 +208,9 @@ function reencodes(row: Row): boolean {
 }
 
 test('the table knows every code of errors.json by name and class', () => {
-  const codes = new Set(frames.filter((row) => row.kind === 'error').map((row) => row.fields.header.status));
   if (!hasVectors('errors.json')) return;
+  // What ends a connection stands there as a GOAWAY or as the status of a preface.
+  const codes = new Set(rowsOf('errors.json').map(({ fields }) => fields.status ?? fields.payload.code ?? fields.header.status));
   for (const [name, code] of Object.entries(ErrorCode)) assert.ok(codes.has(code), `${name} has a row`);
 });
 

@@ -78,5 +78,5 @@ def odd_errors(answer):
     odd = P().u8("class", 0xF1).zero().u32("retry_after_ms", 0).str("message", "from the future").error_ext()
     raw, fields = frame("PRODUCE", 2, odd, RESPONSE, 9999)
     fields["error"] = None
-    yield row("error-unknown-code-and-class", "error", raw, fields,
+    yield row("error-unknown-code", "error", raw, fields,
               "unknown code, unknown class bits: act on bit 01, ignore the others")
