@@ -1,0 +1,94 @@
+// The disk side of a truncation: newest files first, then the mark of the segment that stays, then its
+// bytes. Runs between two writes of the log, never beside one.
+//
+// Invariant: at every moment a crash leaves either the log as it was, or a prefix of it that reaches at
+// least to the cut; nothing below the cut is touched.
+import type { Disk } from '../index/disk.ts';
+import { NONE } from '../wire/limits.ts';
+import type { DamageRange } from './damage.ts';
+import { buildIndex } from './index-build.ts';
+import type { HandleCache } from './handles.ts';
+import type { LogEnd } from './mark.ts';
+import { type Segment, SegmentState } from './segment.ts';
+import { removeIfThere, removeSegment } from './segment-file.ts';
+import type { SyncGate } from './sync-gate.ts';
+
+/** A truncation that waits for the write in flight. */
+export interface PendingCut {
+  /** The log's new end, in `target`. */
+  end: LogEnd;
+  target: Segment;
+  /** Segments above it, newest first; those that never got a file are simply forgotten. */
+  readonly removed: Segment[];
+  /** A failed write may have left bytes behind the end that nobody knows of. */
+  force: boolean;
+}
+
+export interface CutTools {
+  readonly disk: Disk;
+  readonly handles: HandleCache;
+  readonly syncGate: SyncGate;
+  readonly yieldTurn: () => Promise<void>;
+  /** 512 bytes for mark slots. */
+  readonly scratch: Buffer;
+}
+
+/** Makes the files agree with the cut, synced. Rejects with DiskError. */
+export async function performCut(cut: PendingCut, commitIndex: number, tools: CutTools): Promise<void> {
+  for (const segment of cut.removed) {
+    if (segment.state === SegmentState.PLANNED) continue;
+    await removeSegment(tools.disk, segment);
+    await (segment.state === SegmentState.SEALED ? tools.handles.drop(segment) : segment.letGo());
+  }
+  const { target, end } = cut;
+  if (target.state === SegmentState.PLANNED) return;
+  if (target.end.position <= end.position && !cut.force) return;
+  const work = shrink(target, end, commitIndex, tools);
+  target.busy = work.then(() => {}, () => {});
+  try {
+    await work;
+  } finally {
+    target.busy = null;
+  }
+}
+
+async function shrink(segment: Segment, end: LogEnd, commitIndex: number, tools: CutTools): Promise<void> {
+  const { disk, syncGate, scratch } = tools;
+  const reopen = segment.state === SegmentState.SEALED;
+  if (reopen) {
+    await tools.handles.reclaim(segment);
+    // A sealed index must not be found again once other batches follow under the same numbers.
+    await removeIfThere(disk, segment.indexPath);
+    await disk.syncDirectory(segment.directory);
+    segment.file = await disk.open(segment.path, 'write');
+    segment.state = SegmentState.ACTIVE;
+  }
+  const file = segment.file!;
+  // What stays may be written and not yet synced (interval, memory): it must be before a mark names it.
+  await syncGate.run(() => file.sync());
+  segment.end.set(end);
+  segment.synced.set(end);
+  // Both slots, or the older one, being higher, would win should the newer one rot.
+  segment.writeMark(scratch, commitIndex);
+  segment.writeMark(scratch, commitIndex);
+  await syncGate.run(() => file.sync());
+  await file.truncate(end.position);
+  await syncGate.run(() => file.sync());
+  await fixIndex(segment, reopen, tools);
+}
+
+async function fixIndex(segment: Segment, reopen: boolean, tools: CutTools): Promise<void> {
+  if (segment.count === 0) {
+    // The base of its times is that of its first batch, which is gone.
+    await segment.letGoIndex();
+    segment.firstMs = NONE;
+  } else if (reopen) {
+    const { disk, yieldTurn } = tools;
+    const damaged = (range: DamageRange): void => segment.noteDamage(range);
+    const file = segment.file!;
+    segment.index = await buildIndex({ disk, segment, file, final: segment.end, visit: null, header: null, lost: null, damaged, yieldTurn });
+    segment.indexBuilt = true;
+  } else {
+    segment.index?.truncate(segment.count);
+  }
+}

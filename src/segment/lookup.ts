@@ -1,0 +1,196 @@
+// Where in the log an index, an offset or a time lies, and which term an entry has. Answered in the
+// same turn from memory and from open indexes; a segment that is not open raises ColdError.
+//
+// Invariant: an answer is exact for the log as it is now; nothing here waits.
+import { IndexDamageError, type OffsetIndex } from '../index/offset-index.ts';
+import { assert } from '../wire/assert.ts';
+import { appendTime, baseOffset, batchCount, BatchFault, batchIndex, batchTerm, checkHeader, faultName } from '../wire/batch.ts';
+import { BATCH_HEADER_SIZE } from '../wire/limits.ts';
+import { DamageError, type DamageRange } from './damage.ts';
+import type { HandleCache } from './handles.ts';
+import { endBefore } from './head.ts';
+import type { SegmentList } from './list.ts';
+import { LogEnd } from './mark.ts';
+import type { Segment } from './segment.ts';
+import { SegmentState } from './segment.ts';
+import type { Tail } from './tail.ts';
+import { TermTable } from './terms.ts';
+
+/** The answer lies in a segment that is not open: wait for `load` and ask again. */
+export class ColdError extends Error {
+  override name = 'ColdError';
+  /** Opens what the question needs. Rejects with DiskError or DamageError. */
+  readonly load: () => Promise<void>;
+
+  constructor(load: () => Promise<void>) {
+    super('the segment is not open');
+    this.load = load;
+  }
+}
+
+export class Lookup {
+  readonly #list: SegmentList;
+  readonly #tail: Tail;
+  readonly #handles: HandleCache;
+
+  constructor(list: SegmentList, tail: Tail, handles: HandleCache) {
+    this.#list = list;
+    this.#tail = tail;
+    this.#handles = handles;
+  }
+
+  /** base_offset of the batch `index`; the next offset for lastIndex + 1. Throws ColdError. */
+  offsetAtIndex(index: number): number {
+    if (index > this.#tail.lastIndex) return this.#tail.nextOffset;
+    const slab = this.#tail.slabWith(index);
+    if (slab !== null) return baseOffset(slab.buffer, slab.startOf(index));
+    const segment = this.#list.withIndex(index);
+    assert(index >= segment.firstIndex, 'no such entry: it was trimmed');
+    if (index === segment.firstIndex) return segment.firstOffset;
+    return this.#ask(segment, (offsets) => offsets.offsetAt(Math.min(index - segment.firstIndex, offsets.count - 1)));
+  }
+
+  /**
+   * The last entry whose base_offset is at most `offset`: the batch with that record, if the log has
+   * it. The log's first index where all are above. Throws ColdError.
+   */
+  indexOfOffset(offset: number): number {
+    const cached = this.#tail.findOffset(offset);
+    if (cached >= 0) return cached;
+    const segment = this.#list.withOffset(offset);
+    if (offset < segment.firstOffset) return segment.firstIndex;
+    if (segment.firstMs < 0) return segment.firstIndex - 1;
+    return segment.firstIndex + this.#ask(segment, (offsets) => offsets.findOffset(offset));
+  }
+
+  /** The first entry with append_time ≥ `ms`; lastIndex + 1 when there is none. Throws ColdError. */
+  firstIndexAtTime(ms: number): number {
+    const segment = this.#list.withTime(ms);
+    if (segment.state === SegmentState.PLANNED || segment.count === 0) return this.#tail.findTime(ms, segment.firstIndex);
+    const found = this.#ask(segment, (offsets) => offsets.findTime(ms));
+    return found < segment.count ? segment.firstIndex + found : this.#tail.findTime(ms, segment.end.index + 1);
+  }
+
+  /** Term of the entry `index`; 0 for index 0. Throws ColdError. */
+  termAt(index: number): number {
+    const { terms, lastIndex, lastTerm } = this.#tail;
+    assert(index <= lastIndex, 'no such entry yet');
+    if (index === lastIndex) return lastTerm;
+    if (index >= terms.firstIndex) return terms.at(index);
+    const { first } = this.#list;
+    if (index < first.firstIndex) {
+      assert(index === first.firstIndex - 1, 'no such entry: it was trimmed');
+      return first.termBefore;
+    }
+    const segment = this.#list.withIndex(index);
+    const termAfter = this.#list.after(segment)?.termBefore ?? lastTerm;
+    // Terms never go down, so equal ends leave nothing else in between.
+    if (index === segment.end.index || segment.termBefore === termAfter) return termAfter;
+    if (segment.terms !== null) return segment.terms.at(index);
+    throw new ColdError(() => this.#loadTerms(segment));
+  }
+
+  /** The log's state before `fromIndex`, which it has: where a truncation cuts. Throws ColdError. */
+  endBefore(fromIndex: number): LogEnd {
+    const segment = this.#list.withIndex(fromIndex);
+    if (fromIndex === segment.firstIndex) return endBefore(segment);
+    const previous = fromIndex - 1;
+    const slab = this.#tail.slabWith(previous);
+    if (slab !== null) {
+      const at = slab.startOf(previous);
+      const offset = baseOffset(slab.buffer, at) + batchCount(slab.buffer, at);
+      const position = slab.filePosition + slab.startOf(fromIndex);
+      return new LogEnd(position, previous, batchTerm(slab.buffer, at), offset, appendTime(slab.buffer, at));
+    }
+    const term = this.termAt(previous);
+    const time = this.#ask(segment, (offsets) => offsets.msAt(previous - segment.firstIndex));
+    const next = this.#tail.slabWith(fromIndex);
+    const position = next !== null
+      ? next.filePosition + next.startOf(fromIndex)
+      : this.#ask(segment, (offsets) => offsets.positionAt(fromIndex - segment.firstIndex));
+    return new LogEnd(position, previous, term, this.offsetAtIndex(fromIndex), time);
+  }
+
+  /** Opens a segment's files and leaves them to the cache. Rejects with DiskError. */
+  async load(segment: Segment): Promise<void> {
+    segment.pin();
+    try {
+      for (let wait = this.#handles.open(segment); wait !== null; wait = this.#handles.open(segment)) await wait;
+    } finally {
+      segment.unpin();
+    }
+  }
+
+  #ask(segment: Segment, question: (offsets: OffsetIndex) => number): number {
+    const { index } = segment;
+    if (index === null || segment.busy !== null) throw new ColdError(() => this.load(segment));
+    try {
+      return question(index);
+    } catch (error) {
+      if (!(error instanceof IndexDamageError)) throw error;
+      throw new ColdError(() => this.rebuild(segment));
+    }
+  }
+
+  /** Builds a sealed segment's index anew from its batches. Rejects with DiskError. */
+  async rebuild(segment: Segment): Promise<void> {
+    segment.indexDamaged = true;
+    await this.#handles.drop(segment);
+    await this.load(segment);
+  }
+
+  /** Finds the runs of equal terms by halving: a few headers are read per run. */
+  async #loadTerms(segment: Segment): Promise<void> {
+    segment.pin();
+    try {
+      for (let wait = this.#handles.open(segment); wait !== null; wait = this.#handles.open(segment)) await wait;
+      const terms = new TermTable();
+      const last = segment.end.index;
+      for (let index = segment.firstIndex; index <= last; ) {
+        const term = await readTerm(segment, index);
+        terms.add(index, term);
+        let low = index;
+        let high = last;
+        while (low < high) {
+          const middle = Math.ceil((low + high) / 2);
+          if ((await readTerm(segment, middle)) === term) low = middle;
+          else high = middle - 1;
+        }
+        index = low + 1;
+      }
+      segment.terms = terms;
+    } finally {
+      segment.unpin();
+    }
+  }
+}
+
+/** The term in the header of one stored batch. Rejects with DamageError when that does not hold. */
+async function readTerm(segment: Segment, index: number): Promise<number> {
+  const header = Buffer.alloc(BATCH_HEADER_SIZE);
+  const position = segment.index!.positionAt(index - segment.firstIndex);
+  const size = await segment.file!.read(header, 0, BATCH_HEADER_SIZE, position);
+  const fault = checkHeader(header, 0, size);
+  if (fault === BatchFault.OK && batchIndex(header, 0) === index) return batchTerm(header, 0);
+  const range = damageAt(segment, index, fault === BatchFault.OK ? 'another batch' : faultName(fault));
+  segment.noteDamage(range);
+  throw new DamageError(range);
+}
+
+/** The damage of the batch `index`, with the records that its neighbours say it holds. */
+export function damageAt(segment: Segment, index: number, reason: string): DamageRange {
+  const known = segment.damage.find((range) => range.firstIndex <= index && index <= range.lastIndex);
+  if (known !== undefined) return known;
+  const offsets = segment.index!;
+  const i = index - segment.firstIndex;
+  const next = i + 1 < offsets.count ? offsets.offsetAt(i + 1) : segment.end.nextOffset;
+  return {
+    file: segment.path,
+    position: offsets.positionAt(i),
+    firstIndex: index,
+    lastIndex: index,
+    firstOffset: offsets.offsetAt(i),
+    lastOffset: next - 1,
+    reason,
+  };
+}
