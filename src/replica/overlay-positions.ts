@@ -36,6 +36,11 @@ export class OverlayPositions {
     return this.tailSize + this.stagedDelta;
   }
 
+  /** Positions that the tail has touched. */
+  get touched(): number {
+    return this.tail.size;
+  }
+
   get stagedCount(): number {
     return this.staged.size;
   }

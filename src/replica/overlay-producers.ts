@@ -70,6 +70,11 @@ export class OverlayProducers {
     this.walkIndex = -1;
   }
 
+  /** Producers that the tail has touched. */
+  get touched(): number {
+    return this.byId.size;
+  }
+
   find(id: number): ProducerView | null {
     const tail = this.byId.get(id);
     if (tail !== undefined) return tail.gone ? null : tail;

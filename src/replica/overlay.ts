@@ -103,6 +103,9 @@ export class Overlay {
     }
     this.applyPlain(index);
     ring.drop(index);
+    if (index !== ring.last) return;
+    assert(this.producers.touched === 0, 'an applied tail leaves no producer behind');
+    assert(this.positions.touched === 0, 'an applied tail leaves no position behind');
   }
 
   private note(index: number, term: number, appendTime: number, buffer: Buffer, position: number): void {

@@ -172,7 +172,7 @@ export class ProducerTable {
   }
 
   private remove(producer: Producer): void {
-    this.saveForCapture(producer);
+    // Nothing changes it any more, so a running capture needs no image of it.
     this.byId.delete(producer.id);
     this.names.delete(producer.name);
     this.nameBytes -= Buffer.byteLength(producer.name);

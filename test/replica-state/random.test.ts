@@ -11,6 +11,7 @@ import { Overlay } from '../../src/replica/overlay.ts';
 import { Producer } from '../../src/replica/producers.ts';
 import { BatchWindow } from '../../src/replica/producers-window.ts';
 import { ReplicaState } from '../../src/replica/state.ts';
+import type { StateLimits } from '../../src/replica/state.ts';
 import { Model } from './model.ts';
 import type { Answer, Entry, ModelProducer } from './model.ts';
 import { controlBatch, dataBatch, Leader, LOG_UID, NONE, Random, seeds } from './support.ts';
@@ -19,7 +20,8 @@ const RUNS = 150;
 const STEPS = 250;
 /** Entries are kept few, because the model goes through all of them for every judgment. */
 const BASE_INDEX = 10;
-const LIMITS = { producersMax: 4, positionsMax: 3, window: 3 };
+/** A window of 3 is left all the time, one of 9 grows. */
+const limitsOf = (seed: number) => ({ producersMax: 4, positionsMax: 3, window: seed % 3 === 0 ? 9 : 3 });
 const NAMES = ['ada', 'bo', 'cy', 'di', 'ed', 'fay'];
 const SPOTS = ['p1', 'p2', 'p3', 'p4', 'p5'];
 /** Two producers near their last epoch, so that ids run out in the runs. */
@@ -31,18 +33,18 @@ const mark = (what: string | number) => seen.set(String(what), (seen.get(String(
 
 function preset(id: number, name: string, epoch: number, firstSeq: number, next: number, used: number): ModelProducer {
   const batches = [];
-  for (let seq = Math.max(0, next - LIMITS.window); seq < next; seq++) {
+  for (let seq = Math.max(0, next - 3); seq < next; seq++) {
     const batchEpoch = seq < firstSeq ? epoch - 1 : epoch;
     batches.push({ index: 1, epoch: batchEpoch, seq, crc: 7, base: 0, count: 1, time: 5 });
   }
   return { id, name, epoch, firstSeq, next, used, batches };
 }
 
-function baseState(): ReplicaState {
-  const state = new ReplicaState(LOG_UID, LIMITS);
+function baseState(limits: StateLimits): ReplicaState {
+  const state = new ReplicaState(LOG_UID, limits);
   state.appliedIndex = BASE_INDEX;
   for (const p of PRESET) {
-    const window = new BatchWindow(LIMITS.window, p.next - p.batches.length);
+    const window = new BatchWindow(limits.window, p.next - p.batches.length);
     for (const b of p.batches) window.push(b.epoch, b.crc, b.count, b.base, b.time);
     state.producers.add(new Producer(p.id, p.name, p.epoch, p.firstSeq, p.used, window));
   }
@@ -51,10 +53,13 @@ function baseState(): ReplicaState {
 
 class World {
   readonly random: Random;
-  readonly model = new Model(LIMITS, PRESET, BASE_INDEX);
-  leader = new Leader(LIMITS, baseState());
+  readonly limits: StateLimits;
+  readonly model: Model;
+  readonly leader: Leader;
   /** Applies from bytes, behind the leader. */
-  follower = baseState();
+  follower: ReplicaState;
+  /** Chance of a commit per step: a long tail in some runs, almost none in others. */
+  private readonly commitPercent: number;
   commit = BASE_INDEX;
   staged = new Map<string, number>();
   encoder: SnapshotEncoder | null = null;
@@ -63,6 +68,11 @@ class World {
 
   constructor(seed: number) {
     this.random = new Random(seed);
+    this.limits = limitsOf(seed);
+    this.model = new Model(this.limits, PRESET, BASE_INDEX);
+    this.leader = new Leader(this.limits, baseState(this.limits));
+    this.follower = baseState(this.limits);
+    this.commitPercent = this.random.pick([1, 10, 30]);
   }
 
   step(): void {
@@ -73,11 +83,11 @@ class World {
     else if (roll < 75) this.put();
     else if (roll < 78) this.trim();
     else if (roll < 81) this.other();
-    else if (roll < 91) this.commitSome();
-    else if (roll < 94) this.catchUp();
-    else if (roll < 96) this.stepDown();
-    else if (roll < 98) this.changeLeader();
-    else this.restore();
+    else if (roll < 90) this.catchUp();
+    else if (roll < 93) this.restore();
+    else if (roll < 95) this.stepDown();
+    else if (roll < 97) this.changeLeader();
+    if (this.random.chance(this.commitPercent)) this.commitSome();
     this.encodeSome();
     if (this.random.chance(60) && roll >= 65 && roll < 75) return;
     this.flush();
@@ -133,7 +143,7 @@ class World {
     const init = leader.overlay.initialized!;
     assert.equal([init.id, init.epoch, init.nextSeq], [p.id, p.epoch, p.next], 'what INIT_PRODUCER answers');
     if (known?.epoch === 65_535) mark('ids ran out');
-    if (known === undefined && producers.length === LIMITS.producersMax) mark('producer let go');
+    if (known === undefined && producers.length === this.limits.producersMax) mark('producer let go');
   }
 
   private fence(): void {
@@ -235,7 +245,7 @@ class World {
   private restore(): void {
     const bytes = encodeSnapshot(this.follower);
     assert.is(bytes.length, snapshotSize(this.follower));
-    this.follower = decodeSnapshot(bytes, LOG_UID, LIMITS);
+    this.follower = decodeSnapshot(bytes, LOG_UID, this.limits);
     assert.equal(encodeSnapshot(this.follower), bytes, 'a restored state has the same snapshot');
     mark('restored');
   }
@@ -252,7 +262,7 @@ class World {
       this.encoded.push(slice);
       return;
     }
-    const reference = this.leader.follower(this.encoder.index, baseState());
+    const reference = this.leader.follower(this.encoder.index, baseState(this.limits));
     assert.equal(Buffer.concat(this.encoded), encodeSnapshot(reference), 'a snapshot in slices is of one moment');
     if (this.leader.state.appliedIndex > this.encoder.index) mark('applied during a snapshot');
     this.encoder = null;
@@ -285,7 +295,7 @@ class World {
       [p.name, p.epoch, p.firstSeq, p.next, p.used],
     );
     const window = got.window;
-    const kept = p.batches.slice(-LIMITS.window);
+    const kept = p.batches.slice(-this.limits.window);
     assert.is(window.size, kept.length);
     for (const b of kept) {
       assert.equal(
@@ -302,7 +312,7 @@ class World {
     this.leader.commit(this.commit);
     this.compareState(this.leader.state, this.commit);
     this.leader.follower(this.commit, this.follower);
-    const fromBytes = this.leader.follower(this.commit, baseState());
+    const fromBytes = this.leader.follower(this.commit, baseState(this.limits));
     this.dropEncoder();
     const bytes = encodeSnapshot(this.leader.state);
     assert.equal(bytes, encodeSnapshot(this.follower), 'leader and follower agree');
