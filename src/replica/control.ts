@@ -92,7 +92,7 @@ export function decodeControl(buffer: Buffer, start: number, end: number): Contr
     const control = readFields(r, type);
     if (control === null) {
       if ((flags & FLAG_IGNORABLE) !== 0) return { type: ControlType.IGNORED };
-      throw new StateError('UNKNOWN_CONTROL', `control entry of unknown type ${type}: a newer version wrote it`);
+      throw new StateError('UNKNOWN_CONTROL', `control entry of type ${type}: a newer version wrote it`);
     }
     r.expectEnd();
     return control;

@@ -79,7 +79,7 @@ export function judgeFence(view: Overlay, verdict: Verdict, token: number): numb
   return refuse(view, verdict, Judgment.UNCHANGED, token);
 }
 
-/** Judges TRIM to `offset`, a batch border ≤ the commit: UNCHANGED (detail = log start) if it is trimmed so far. */
+/** Judges TRIM to `offset`, a batch border ≤ the commit: UNCHANGED (detail = log start) if it was done. */
 export function judgeTrim(view: Overlay, verdict: Verdict, offset: number): number {
   if (offset > view.logStart) return Judgment.ACCEPT;
   return refuse(view, verdict, Judgment.UNCHANGED, view.logStart);

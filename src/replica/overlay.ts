@@ -75,7 +75,7 @@ export class Overlay {
     this.active = false;
   }
 
-  /** Notes the stamped batch at buffer[position], which the log has after lastIndex. @throws StateError */
+  /** Notes the stamped batch at buffer[position], the log's next after lastIndex. @throws StateError */
   replay(buffer: Buffer, position: number): void {
     assert(batch.baseOffset(buffer, position) === this.nextOffset, 'a replayed batch begins at the next offset');
     const index = batch.batchIndex(buffer, position);
@@ -157,8 +157,9 @@ export class Overlay {
     const term = ring.term(index);
     const appendTime = ring.appendTime(index);
     if (effect instanceof TailProducer) {
-      const bodyCrc = ring.bodyCrc(index);
-      state.applyBatch(index, term, appendTime, ring.count(index), effect.id, ring.epoch(index), ring.seq(index), bodyCrc);
+      const count = ring.count(index);
+      const epoch = ring.epoch(index);
+      state.applyBatch(index, term, appendTime, count, effect.id, epoch, ring.seq(index), ring.bodyCrc(index));
       this.producers.settle(effect, index);
       return;
     }

@@ -112,7 +112,14 @@ export class ProducerTable {
   }
 
   /** Applies a batch of `producer`, whose epoch and next seq it has. */
-  record(producer: Producer, bodyCrc: number, count: number, baseOffset: number, appendTime: number, index: number): void {
+  record(
+    producer: Producer,
+    bodyCrc: number,
+    count: number,
+    baseOffset: number,
+    appendTime: number,
+    index: number,
+  ): void {
     this.touch(producer, index);
     const window = producer.window;
     const before = window.size;
@@ -196,7 +203,8 @@ export class ProducerTable {
   }
 
   private linkNewest(producer: Producer): void {
-    if (this.newest !== null) assert(this.newest.usedIndex < producer.usedIndex, 'producers are in order of use');
+    const inOrder = this.newest === null || this.newest.usedIndex < producer.usedIndex;
+    assert(inOrder, 'producers are in order of use');
     producer.older = this.newest;
     producer.newer = null;
     if (this.newest === null) this.oldest = producer;
