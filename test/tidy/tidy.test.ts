@@ -24,7 +24,7 @@ function load(path: string): Source {
 }
 
 function imports(source: Source): string[] {
-  return [...source.code.matchAll(/(?:from|import)\s*\(?\s*'([^']+)'/g)].map((match) => match[1]!);
+  return [...source.code.matchAll(/(?:\bfrom\s+|\bimport\s*\(?\s*)'([^']+)'/g)].map((match) => match[1]!);
 }
 
 /** `path:line` of the first place where `pattern` matches. */
