@@ -236,4 +236,22 @@ flow('tells the host once per turn', () => {
   assert.is(signals, 2);
 });
 
+flow('a turn that the host ends without being asked needs no second one for its own output', () => {
+  const connection = connectReady();
+  connection.host.stalled = true;
+  connection.send(frame(Op.SUBSCRIBE, 2));
+  connection.session.reply(2, Op.SUBSCRIBE, null, true);
+  connection.session.replyWithData(2, Op.DELIVER, (w) => w.u16(0), [Buffer.alloc(MIB)], true);
+  connection.host.settle();
+  let signals = 0;
+  connection.host.outputReady = () => void signals++;
+  connection.service.onDrained = (session) => session.replyWithData(2, Op.DELIVER, (w) => w.u16(0), [Buffer.alloc(9)], true);
+  for (const chunk of connection.session.takeOutput(Infinity)) connection.session.written(chunk.length);
+  assert.is(signals, 1, 'asked for `drained`');
+  connection.session.turnEnd();
+  connection.session.turnEnd();
+  assert.is(connection.service.count('drained'), 1);
+  assert.is(signals, 1);
+});
+
 flow.run();

@@ -4,6 +4,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ErrorCode } from '../../src/wire/errors.ts';
 import { FLAG_RESPONSE, Op } from '../../src/wire/ops.ts';
+import { IdleVerdict, IdleWatch } from '../../src/wire/session/idle-watch.ts';
 import {
   answerOk, connect, connectReady, EMPTY_EXT, errorOf, frame, goAwayFrame, goAwayOf, hello, pingFrame, PREFACE, produceFrame,
   testConfig,
@@ -122,6 +123,34 @@ away('says it once, however often it is told', () => {
   }
   assert.is(connection.fresh().length, 1);
   assert.is(connection.service.count('goingAway'), 1);
+});
+
+away('a connection that drains already gets no GOAWAY, but its end moves nearer', () => {
+  const connection = connectReady();
+  connection.send(produceFrame(2));
+  connection.session.peerEnded(connection.now);
+  connection.host.settle();
+  connection.tick(0);
+  connection.tick(30_000);
+  assert.not(connection.host.finished, 'a produce may take its time');
+  connection.session.goAway(ErrorCode.SHUTTING_DOWN, '');
+  connection.host.settle();
+  assert.is(connection.fresh().length, 0);
+  connection.tick(0);
+  connection.tick(4_999);
+  assert.not(connection.host.finished);
+  connection.tick(1);
+  assert.ok(connection.host.finished);
+});
+
+away('when the end comes in the same turn, only the end is told', () => {
+  const connection = connectReady();
+  withOpenRequests(connection);
+  connection.session.goAway(ErrorCode.SHUTTING_DOWN, '');
+  connection.send(frame(Op.PRODUCE, 0));
+  assert.is(connection.service.count('goingAway'), 0);
+  assert.is(connection.service.count('closed'), 1);
+  assert.equal(connection.fresh().map((found) => found.op), [Op.GOAWAY, Op.GOAWAY]);
 });
 
 away('before READY a stopping server ends the connection at once', () => {
@@ -308,6 +337,18 @@ end('a peer that does not take the last bytes does not keep the connection', () 
   assert.ok(connection.host.destroyed);
 });
 
+end('an end with nothing left to send waits 2 s for the peer to close, and says FIN once', () => {
+  const connection = connectReady();
+  connection.send(goAwayFrame());
+  connection.tick(0);
+  connection.session.turnEnd();
+  connection.tick(1_999);
+  connection.session.turnEnd();
+  assert.equal(connection.host.events, ['finish']);
+  connection.tick(1);
+  assert.equal(connection.host.events, ['finish', 'destroy']);
+});
+
 end('the 2 s begin when the last byte has left', () => {
   const connection = connectReady();
   connection.host.stalled = true;
@@ -413,6 +454,20 @@ idle('is judged by ticks alone: bytes read just before a late tick keep the conn
   connection.send(frame(Op.CANCEL, 9, EMPTY_EXT));
   connection.tick(0);
   assert.not(connection.host.finished);
+});
+
+idle('a pause takes away only the silence that lies in it', () => {
+  const watch = new IdleWatch(0);
+  watch.start(10_000);
+  watch.tick(1_000, true);
+  watch.touch(3_000);
+  // Silent since 3,000, and from then to 4,000 we did not read: nothing has passed yet.
+  watch.tick(4_000, false);
+  assert.is(watch.silentMs(4_000), 0);
+  assert.is(watch.tick(8_999, true), IdleVerdict.NOTHING);
+  assert.is(watch.tick(9_000, true), IdleVerdict.PING);
+  assert.is(watch.tick(13_999, true), IdleVerdict.NOTHING);
+  assert.is(watch.tick(14_000, true), IdleVerdict.OVER);
 });
 
 idle.run();

@@ -71,7 +71,7 @@ export class Session extends SessionLife implements SessionPort {
     if (this.blocked) this.parse();
     if (this.ended && !this.inputOver && !this.blocked) this.endInput();
     this.settle();
-    if (this.paused && (this.inputOver || !this.blocked)) {
+    if (this.paused && !this.blocked) {
       this.paused = false;
       this.host.resumeReading();
     }
