@@ -67,7 +67,7 @@ export class Session extends SessionLife implements SessionPort {
 
   turnEnd(): void {
     if (this.state === State.CLOSED) return;
-    this.signalled = true; // answers given from here on leave with this turn's output
+    // The signal that led here still stands, so answers given below ask for no second turn.
     if (this.blocked) this.parse();
     if (this.ended && !this.inputOver && !this.blocked) this.endInput();
     this.settle();
