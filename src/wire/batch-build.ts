@@ -64,6 +64,13 @@ export class BatchBuilder {
     return batch;
   }
 
+  /** The records with 72 bytes of room before them, as bytes of their own; the header is for the caller. */
+  detach(): Buffer {
+    const batch = this.writer.copy();
+    this.clear();
+    return batch;
+  }
+
   clear(): void {
     this.count = 0;
     this.writer.length = BATCH_HEADER_SIZE;

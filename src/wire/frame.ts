@@ -103,6 +103,14 @@ export class FrameReader {
     if (this.carryLength === 0) this.carry = EMPTY;
   }
 
+  /**
+   * Lets the present frame's bytes live on: the reader will not write over them. To be called before
+   * the next next(), by whoever keeps a view of the payload.
+   */
+  keep(): void {
+    if (this.buffer === this.carry) this.carry = EMPTY;
+  }
+
   /** True when the header at `at` is sound and the whole frame lies in `available` bytes. */
   private headerFits(buffer: Buffer, at: number, available: number): boolean {
     this.judgeHeader(buffer, at);
