@@ -48,6 +48,7 @@ export class Flusher {
   #cutWaiters: Waiter[] = [];
   readonly #idleWaiters: Array<() => void> = [];
   #syncWanted = false;
+  #syncWaiters: Array<() => void> = [];
 
   /** Goes on after `durable`, in `newest`, the newest segment that has a file. */
   constructor(parts: FlusherParts, newest: Segment, durable: LogEnd, commitIndex: number) {
@@ -81,6 +82,15 @@ export class Flusher {
   requestSync(): void {
     this.#syncWanted ||= this.#writer.unsynced;
     this.flush();
+  }
+
+  /** Resolves when everything that is written by now is synced, or the log writes no more. */
+  sync(): Promise<void> {
+    if (!this.#writer.unsynced || this.state !== LogState.OPEN) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#syncWaiters.push(resolve);
+      this.requestSync();
+    });
   }
 
   /** Resolves when nothing is under way or queued, or the log has failed. */
@@ -135,8 +145,9 @@ export class Flusher {
     try {
       while (this.state === LogState.OPEN || this.state === LogState.FULL) {
         if (this.#cut !== null) await this.#performCut();
-        else if (this.#group.take(this.#parts.tail, this.generation)) await this.#writeGroup();
+        // Before the next group: under constant load there is always one.
         else if (this.#syncWanted) await this.#syncNewest();
+        else if (this.#group.take(this.#parts.tail, this.generation)) await this.#writeGroup();
         else break;
       }
     } catch (error) {
@@ -145,6 +156,7 @@ export class Flusher {
       throw error;
     } finally {
       this.#running = false;
+      if (this.state === LogState.FAILED) for (const resolve of this.#syncWaiters.splice(0)) resolve();
       for (const resolve of this.#idleWaiters.splice(0)) resolve();
     }
   }
@@ -225,5 +237,6 @@ export class Flusher {
       if (!(error instanceof DiskError)) throw error;
       this.fail(error);
     }
+    for (const resolve of this.#syncWaiters.splice(0)) resolve();
   }
 }

@@ -79,6 +79,13 @@ export function encodeHead(head: SegmentHead): Buffer {
   return bytes;
 }
 
+/** Writes another log_uid, and the checksum with it, into a valid head: both lie in sector 0. */
+export function relabelHead(bytes: Buffer, logUid: Buffer): void {
+  assert(logUid.length === ID_SIZE, 'a log_uid has 16 bytes');
+  logUid.copy(bytes, AT_LOG_UID);
+  writeU32(bytes, AT_CRC, headCrc(bytes));
+}
+
 /** Sequence of the newer slot that encodeHead writes. */
 export const FIRST_MARK_SEQUENCE = 1;
 

@@ -253,6 +253,11 @@ export class SegmentedLog {
     return this.#flusher.whenIdle();
   }
 
+  /** Resolves when everything that is durable by now is synced, whatever the durability; or the log has failed. */
+  sync(): Promise<void> {
+    return this.#flusher.sync();
+  }
+
   /** For durability `interval`: to be called now and then with any monotonic time. */
   tick(nowMs: number): void {
     const { durability } = this.#options;
