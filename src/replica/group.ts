@@ -1,0 +1,57 @@
+// The port between one log's replica and its Raft group: what the replica may ask, and what the
+// group tells it. `solo-group.ts` satisfies it with one voter; the Raft driver does for any number.
+//
+// Order of events: `leading` → any number of `committed` / `confirmed` → `steppedDown` → `lost` →
+// `leading` again. Between `steppedDown` and `lost` the outcome of what is in flight is not yet
+// decided, so nothing is answered. Events come one at a time and never from inside a call of the
+// replica into the group: a group that can confirm a ticket at once has `confirmedTicket` say so
+// when `requestRead` returns.
+import type { ErrorCode } from '../wire/errors.ts';
+
+/** What a group tells its replica. All indexes are Raft log positions. */
+export interface GroupEvents {
+  /** This replica leads: everything up to `commitIndex` was reported and proposals are taken. */
+  leading(term: number): void;
+  /** Every entry up to `index` is committed, and durable on a majority of the voters. */
+  committed(index: number): void;
+  /** Leadership was confirmed after every ticket up to `ticket` was taken (thesis §6.4, ReadIndex). */
+  confirmed(ticket: number): void;
+  /** Leadership ended: `refusal` says how new requests are answered from now on. */
+  steppedDown(): void;
+  /**
+   * Entries from `fromIndex` on will not be reported as committed to this term's requests. `code` is
+   * what these are told: LEADERSHIP_LOST (unknown) or STORAGE_FULL (cut, and the cut is synced).
+   */
+  lost(fromIndex: number, code: ErrorCode): void;
+}
+
+/** What a replica asks of its group. */
+export interface Group {
+  /** Null until the replica has taken its place. */
+  events: GroupEvents | null;
+  readonly term: number;
+  /** 0 while it leads and takes proposals; else the code for requests that need the leader. */
+  readonly refusal: ErrorCode | 0;
+  /** What `refusal` means and what to do about it, in words; '' when it is 0. */
+  readonly refusalMessage: string;
+  readonly commitIndex: number;
+  readonly lastIndex: number;
+  /** Voters that hold a committed entry for certain, for the receipt in an ack. */
+  readonly copies: number;
+  /** Highest ticket for which leadership was confirmed. */
+  readonly confirmedTicket: number;
+  /**
+   * Appends one checked batch in the current term and returns its index. Synchronous; copies the
+   * bytes; leads to `committed` or `lost`. Only while `refusal` is 0.
+   */
+  propose(source: Buffer, start: number, end: number, appendTime: number): number;
+  /**
+   * Takes a ticket for a linearizable read or refusal; 0 when leadership cannot be confirmed here. A
+   * lone voter always can, also while it takes no proposals: nobody else has a newer truth.
+   */
+  requestRead(): number;
+  /** Called at ticks: tries again what a full disk had prevented. */
+  retry(): void;
+  /** Resolves when nothing that was proposed is undecided any more. Nothing is proposed meanwhile. */
+  settled(): Promise<void>;
+}

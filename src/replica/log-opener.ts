@@ -1,0 +1,150 @@
+// Opens logs at first use and closes those that nobody uses, so that a node may have a thousand of them
+// with few files open. What is asked of a log meanwhile waits in its slot.
+//
+// Invariant: everything that changes a slot (opening, closing, altering, deleting) runs under
+// `slot.changing`, one at a time; only an idle log is closed while the node runs.
+import { DiskError } from '../index/disk.ts';
+import { ErrorCode, ProtocolError } from '../wire/errors.ts';
+import type { NodeContext } from './context.ts';
+import type { LogFiles } from './log-files.ts';
+import type { LogReplica } from './log-replica.ts';
+import type { LogSlot, LogTask } from './log-slot.ts';
+import { openLog } from './open-log.ts';
+
+/** A log is not closed before it was unused for so long. */
+const UNUSED_MS = 10_000;
+
+/** Failures to open that pass by themselves: asked again, the log is opened again. */
+const PASSING = new Set(['ENOSPC', 'EDQUOT', 'EMFILE', 'ENFILE']);
+
+export class LogOpener {
+  openCount = 0;
+  readonly #context: NodeContext;
+  readonly #files: LogFiles;
+  readonly #openMax: number;
+  #stopping = false;
+
+  constructor(context: NodeContext, files: LogFiles, openMax: number) {
+    this.#context = context;
+    this.#files = files;
+    this.#openMax = openMax;
+  }
+
+  /** Gives `task` the open log, now or later. */
+  whenOpen(slot: LogSlot, task: LogTask): void {
+    if (slot.deleted) return task.fail(ErrorCode.LOG_NOT_FOUND, 'the log was deleted');
+    slot.lastUsedMs = this.#context.clock.monotonicMs();
+    if (slot.replica !== null) return task.run(slot.replica);
+    if (slot.failure !== '') return task.fail(ErrorCode.LOG_STOPPED, slot.failure);
+    slot.addTask(task);
+    void this.open(slot);
+  }
+
+  /** Resolves when it is open, or has failed to open (`failure`), or is deleted. Never rejects. */
+  async open(slot: LogSlot): Promise<void> {
+    while (slot.changing !== null) await slot.changing;
+    if (slot.replica !== null || slot.deleted || slot.failure !== '') return;
+    await this.#exclusively(slot, () => this.#open(slot));
+  }
+
+  /** Changes a living log, alone. Rejects with ProtocolError LOG_NOT_FOUND when it was deleted meanwhile. */
+  async change(slot: LogSlot, work: () => Promise<void>): Promise<void> {
+    while (slot.changing !== null) await slot.changing;
+    if (slot.deleted) throw new ProtocolError(ErrorCode.LOG_NOT_FOUND);
+    await this.#exclusively(slot, work);
+  }
+
+  async #exclusively(slot: LogSlot, work: () => Promise<void>): Promise<void> {
+    let ended = (): void => {};
+    slot.changing = new Promise((resolve) => {
+      ended = resolve;
+    });
+    try {
+      await work();
+    } finally {
+      slot.changing = null;
+      ended();
+      // Requests that came meanwhile want it open.
+      if (slot.waitingTasks > 0 && !slot.deleted) void this.open(slot);
+    }
+  }
+
+  async #open(slot: LogSlot): Promise<void> {
+    if (this.#stopping) return slot.failTasks(ErrorCode.SHUTTING_DOWN, 'the node is stopping');
+    try {
+      const directory = await this.#files.generationFolder(slot.directory);
+      const { replica, upkeep } = await openLog(this.#context, slot.descriptor, directory);
+      slot.replica = replica;
+      slot.upkeep = upkeep;
+      slot.lastUsedMs = this.#context.clock.monotonicMs();
+      this.openCount++;
+      this.#context.counters.logsOpened++;
+      slot.runTasks(replica);
+    } catch (error) {
+      // Whatever it is, this log cannot be served, and every other one can.
+      const reason = error instanceof Error ? error.message : String(error);
+      this.#context.logEvent('error', 'log cannot be opened', { log: slot.name, reason });
+      const passing = error instanceof DiskError && PASSING.has(error.code);
+      if (passing) this.#context.space.exhausted();
+      else slot.failure = `the log cannot be opened: ${reason}; check the disk and restart sidelog`;
+      slot.failTasks(passing ? ErrorCode.OVERLOADED : ErrorCode.LOG_STOPPED, slot.failure || reason);
+    }
+  }
+
+  /** Closes a log, with a snapshot, so that opening it again is quick. Never rejects. */
+  async close(slot: LogSlot): Promise<void> {
+    while (slot.changing !== null) await slot.changing;
+    if (slot.replica === null) return;
+    await this.#exclusively(slot, () => this.#close(slot));
+  }
+
+  async #close(slot: LogSlot): Promise<void> {
+    const replica = slot.replica!;
+    slot.replica = null;
+    try {
+      await replica.group.settled();
+      await slot.upkeep!.finish();
+    } catch (error) {
+      this.#closedBadly(slot, error);
+    }
+    slot.noteLast(replica);
+    replica.end(ErrorCode.LEADERSHIP_LOST, ErrorCode.SHUTTING_DOWN);
+    await this.release(slot, replica);
+  }
+
+  /** Closes the files of a log that takes no requests any more. Never rejects. */
+  async release(slot: LogSlot, replica: LogReplica): Promise<void> {
+    slot.upkeep = null;
+    this.openCount--;
+    this.#context.counters.logsClosed++;
+    try {
+      await replica.log.close();
+    } catch (error) {
+      this.#closedBadly(slot, error);
+    }
+  }
+
+  #closedBadly(slot: LogSlot, error: unknown): void {
+    if (!(error instanceof DiskError)) throw error;
+    this.#context.logEvent('warn', 'log closed badly', { log: slot.name, reason: error.message });
+  }
+
+  /** Closes what is not used while too many are open; notes who is used. */
+  tick(slots: Iterable<LogSlot>, nowMs: number): void {
+    if (this.openCount <= this.#openMax) return;
+    const unused: LogSlot[] = [];
+    for (const slot of slots) {
+      const { replica, upkeep } = slot;
+      if (replica === null || slot.changing !== null) continue;
+      if (!replica.idle || !upkeep!.idle) slot.lastUsedMs = nowMs;
+      else if (nowMs - slot.lastUsedMs >= UNUSED_MS) unused.push(slot);
+    }
+    unused.sort((a, b) => a.lastUsedMs - b.lastUsedMs);
+    for (const slot of unused.slice(0, this.openCount - this.#openMax)) void this.close(slot);
+  }
+
+  /** No log is opened from here on. */
+  stop(): void {
+    this.#stopping = true;
+  }
+}

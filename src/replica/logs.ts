@@ -1,0 +1,267 @@
+// All named logs of this node: which there are; creating, altering, deleting and restoring them. Opening
+// and closing is log-opener.ts, the folders on disk are log-files.ts.
+//
+// Invariants: a name belongs to at most one living log, and stays taken until the deletion is on disk;
+// changes of one log run one after another; what was answered is on disk.
+import { DiskError } from '../index/disk.ts';
+import { ErrorCode, ProtocolError } from '../wire/errors.ts';
+import type { NodeContext } from './context.ts';
+import { LogFiles, LOGS } from './log-files.ts';
+import type { FoundLog } from './log-files.ts';
+import { LogOpener } from './log-opener.ts';
+import type { LogReplica } from './log-replica.ts';
+import { segmentAgeMsMax } from './log-settings.ts';
+import type { LogDescriptor, LogSettings } from './log-settings.ts';
+import { LogSlot } from './log-slot.ts';
+import { relabel } from './restore.ts';
+import { Trash } from './trash.ts';
+
+export interface LogsOptions {
+  readonly logsMax: number;
+  /** Logs that may be open at once; more are open only while they are in use. */
+  readonly openLogsMax: number;
+  readonly trashKeepMs: number;
+}
+
+/** The replica_id of the only replica of a log, until a catalog gives them out. */
+const FIRST_REPLICA = 1;
+
+export class Logs {
+  readonly trash: Trash;
+  readonly opener: LogOpener;
+  readonly #files: LogFiles;
+  readonly #context: NodeContext;
+  readonly #options: LogsOptions;
+  readonly #byName = new Map<string, LogSlot>();
+  /** Names that are being created: the second of two waits for the first. */
+  readonly #creating = new Map<string, Promise<LogSlot>>();
+
+  constructor(context: NodeContext, options: LogsOptions) {
+    this.#context = context;
+    this.#options = options;
+    this.#files = new LogFiles(context.disk);
+    this.opener = new LogOpener(context, this.#files, options.openLogsMax);
+    this.trash = new Trash(context, this.#files, options.trashKeepMs);
+  }
+
+  get count(): number {
+    return this.#byName.size;
+  }
+
+  slots(): IterableIterator<LogSlot> {
+    return this.#byName.values();
+  }
+
+  /** Those whose name begins with `prefix`, in the order of their names as bytes (names are ASCII). */
+  list(prefix: string): LogSlot[] {
+    return [...this.#byName.values()].filter(({ name }) => name.startsWith(prefix)).sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  find(name: string): LogSlot | null {
+    return this.#byName.get(name) ?? null;
+  }
+
+  /** Reads which logs there are, and finishes what a crash interrupted. Rejects with DiskError. */
+  async start(): Promise<void> {
+    await this.#files.prepare();
+    const { logs, restoring } = await this.#files.findLogs();
+    const trash = await this.#files.findTrash();
+    for (const found of logs) await this.#startLog(found);
+    for (const found of trash) this.#startTrash(found);
+    for (const found of restoring) await this.#resumeRestore(found);
+    for (const found of trash) {
+      const { descriptor, uid } = found;
+      // Its descriptor is that of the log it is to become: a crash came before the folder was moved.
+      if (typeof descriptor !== 'string' && descriptor.uid !== uid) await this.#resumeFromTrash(uid, descriptor);
+    }
+  }
+
+  async #startLog({ folder, uid, descriptor }: FoundLog): Promise<void> {
+    if (typeof descriptor === 'string' || descriptor.uid !== uid) {
+      const reason = typeof descriptor === 'string' ? descriptor : 'it names another log_uid';
+      this.#context.logEvent('error', 'log left out', { folder, reason });
+      return;
+    }
+    if (descriptor.deletedMs !== undefined) {
+      await this.#files.moveToTrash(uid);
+      this.trash.add(descriptor);
+      return;
+    }
+    const other = this.find(descriptor.name);
+    if (other === null) this.#byName.set(descriptor.name, new LogSlot(descriptor));
+    else this.#context.logEvent('error', 'log left out', { folder, reason: `its name belongs to ${other.uid}` });
+  }
+
+  #startTrash({ folder, uid, descriptor }: FoundLog): void {
+    if (typeof descriptor !== 'string' && descriptor.uid === uid && descriptor.deletedMs !== undefined) {
+      this.trash.add(descriptor);
+    } else if (typeof descriptor === 'string') {
+      this.#context.logEvent('error', 'trash left alone', { folder, reason: descriptor });
+    }
+  }
+
+  // Creating and restoring
+
+  /** Rejects with ProtocolError LOG_EXISTS or INVALID_ARGUMENT, or DiskError. */
+  create(name: string, settings: LogSettings): Promise<LogSlot> {
+    return this.#reserve(name, async () => {
+      const descriptor = this.#newDescriptor(name, settings);
+      try {
+        await this.#files.create(descriptor);
+      } catch (error) {
+        await this.#files.discard(descriptor.uid);
+        throw error;
+      }
+      return descriptor;
+    });
+  }
+
+  /** Brings a deleted log back. Rejects with ProtocolError LOG_NOT_FOUND, LOG_EXISTS, …, or DiskError. */
+  restore(name: string, trashUid: string): Promise<LogSlot> {
+    if (this.trash.get(trashUid) === null) return Promise.reject(new ProtocolError(ErrorCode.LOG_NOT_FOUND));
+    return this.#reserve(name, async () => {
+      const deleted = this.trash.take(trashUid);
+      if (deleted === null) throw new ProtocolError(ErrorCode.LOG_NOT_FOUND);
+      const descriptor = { ...this.#newDescriptor(name, deleted.settings), formerUid: trashUid };
+      const folder = await this.#files.beginRestore(trashUid, descriptor);
+      await this.#finishRestore(folder, descriptor);
+      return descriptor;
+    });
+  }
+
+  #newDescriptor(name: string, settings: LogSettings): LogDescriptor {
+    const uid = this.#context.randomBytes(16).toString('hex');
+    return { uid, name, createdMs: this.#context.clock.nowMs(), replicaId: FIRST_REPLICA, settings };
+  }
+
+  /** Runs `make` for a name that is free, and opens what it made. */
+  async #reserve(name: string, make: () => Promise<LogDescriptor>): Promise<LogSlot> {
+    await this.#creating.get(name)?.catch(() => {});
+    const existing = this.find(name);
+    if (existing !== null) throw new ProtocolError(ErrorCode.LOG_EXISTS, { logUid: Buffer.from(existing.uid, 'hex') });
+    if (this.#creating.has(name)) return this.#reserve(name, make);
+    if (this.count + this.#creating.size >= this.#options.logsMax) {
+      throw new ProtocolError(ErrorCode.INVALID_ARGUMENT, { field: 'log', limit: this.#options.logsMax });
+    }
+    const made = this.#make(name, make);
+    this.#creating.set(name, made);
+    try {
+      return await made;
+    } finally {
+      this.#creating.delete(name);
+    }
+  }
+
+  async #make(name: string, make: () => Promise<LogDescriptor>): Promise<LogSlot> {
+    const slot = new LogSlot(await make());
+    this.#byName.set(name, slot);
+    // It is answered when it takes records.
+    await this.opener.open(slot);
+    if (slot.replica !== null) return slot;
+    throw new ProtocolError(ErrorCode.INTERNAL, { message: slot.failure || 'the log was made, but cannot be opened now' });
+  }
+
+  async #finishRestore(folder: string, descriptor: LogDescriptor): Promise<void> {
+    const from = Buffer.from(descriptor.formerUid!, 'hex');
+    const generation = await this.#files.generationFolder(folder);
+    await relabel(this.#context.disk, generation, from, Buffer.from(descriptor.uid, 'hex'));
+    await this.#files.endRestore(descriptor.uid);
+  }
+
+  async #resumeRestore({ folder, uid, descriptor }: FoundLog): Promise<void> {
+    if (typeof descriptor === 'string' || descriptor.formerUid === undefined || this.find(descriptor.name) !== null) {
+      this.#context.logEvent('error', 'log left out', { folder, reason: 'it cannot be restored under its name' });
+      return;
+    }
+    await this.#finishRestore(folder, descriptor);
+    await this.#startLog({ folder: `${LOGS}/${uid}`, uid, descriptor });
+  }
+
+  async #resumeFromTrash(trashUid: string, descriptor: LogDescriptor): Promise<void> {
+    const folder = await this.#files.beginRestore(trashUid, descriptor);
+    await this.#resumeRestore({ folder, uid: descriptor.uid, descriptor });
+  }
+
+  /** Resolves when DESCRIBE can say what a log has: one that was never open is opened for that. */
+  async makeKnown(slot: LogSlot): Promise<void> {
+    if (slot.replica === null && slot.figures === null) await this.opener.open(slot);
+  }
+
+  // Altering and deleting
+
+  /** Rejects with DiskError, ProtocolError LOG_NOT_FOUND. */
+  alter(slot: LogSlot, change: (settings: LogSettings) => LogSettings): Promise<void> {
+    return this.opener.change(slot, async () => {
+      const settings = change(slot.descriptor.settings);
+      const descriptor = { ...slot.descriptor, settings };
+      await this.#files.writeDescriptor(slot.directory, descriptor);
+      slot.descriptor = descriptor;
+      slot.replica?.alter(descriptor);
+      slot.replica?.log.setMaxSegmentAge(segmentAgeMsMax(settings));
+    });
+  }
+
+  /**
+   * Moves a log to the trash. What was given an index before is answered with its result; what waits
+   * ends with LOG_NOT_FOUND once the deletion is on disk. Rejects with DiskError (then nothing has
+   * changed), ProtocolError LOG_NOT_FOUND.
+   */
+  async delete(slot: LogSlot): Promise<void> {
+    // Open, because the trash shows it as it was.
+    await this.opener.open(slot);
+    await this.opener.change(slot, () => this.#delete(slot));
+  }
+
+  async #delete(slot: LogSlot): Promise<void> {
+    const { replica } = slot;
+    slot.replica = null;
+    let descriptor = slot.descriptor;
+    try {
+      await replica?.group.settled();
+      if (replica !== null) slot.noteLast(replica);
+      await slot.upkeep?.finish();
+      descriptor = { ...descriptor, deletedMs: this.#context.clock.nowMs(), figures: slot.figures ?? undefined };
+      await this.#files.writeDescriptor(slot.directory, descriptor);
+    } catch (error) {
+      slot.replica = replica;
+      slot.upkeep?.resume();
+      if (replica !== null) slot.runTasks(replica);
+      throw error;
+    }
+    // From here on it is deleted, whatever else goes wrong: a start finishes the rest.
+    slot.deleted = true;
+    this.#byName.delete(slot.name);
+    slot.failTasks(ErrorCode.LOG_NOT_FOUND, 'the log was deleted');
+    await this.#bury(slot, replica, descriptor);
+  }
+
+  async #bury(slot: LogSlot, replica: LogReplica | null, descriptor: LogDescriptor): Promise<void> {
+    try {
+      if (replica !== null) {
+        replica.end(ErrorCode.LEADERSHIP_LOST, ErrorCode.LOG_NOT_FOUND);
+        await this.opener.release(slot, replica);
+      }
+      await this.#endReplica(slot.uid, descriptor.replicaId);
+      await this.#files.moveToTrash(slot.uid);
+      this.trash.add(descriptor);
+    } catch (error) {
+      if (!(error instanceof DiskError)) throw error;
+      this.#context.logEvent('warn', 'deleted log left in place', { log: slot.name, reason: error.message });
+    }
+  }
+
+  /** The replica never votes again: a restored log is another replica, of another log_uid. */
+  async #endReplica(uid: string, replicaId: number): Promise<void> {
+    const { journal } = this.#context;
+    const stored = journal.get(Buffer.from(uid, 'hex'), replicaId);
+    if (stored !== null && stored.state !== 'removed') await journal.put({ ...stored, state: 'removed' });
+  }
+
+  /** Closes all logs, each with a snapshot. */
+  async stop(): Promise<void> {
+    this.opener.stop();
+    await Promise.all([...this.#creating.values()].map((creating) => creating.catch(() => {})));
+    await Promise.all([...this.slots()].map((slot) => this.opener.close(slot)));
+    await this.trash.close();
+  }
+}

@@ -1,0 +1,231 @@
+// One node: its logs, the service that clients talk to, and everything that happens by the clock. The
+// composition root makes it from ports, calls `tick` about every 50 ms, and `stop` at the end; the
+// simulator does the same with simulated ports.
+//
+// Invariant: it does nothing by itself: no timer, no clock of its own; work between ticks is begun by
+// requests or by the end of disk operations.
+import type { Disk } from '../index/disk.ts';
+import { DiskError } from '../index/disk.ts';
+import { HandleCache } from '../segment/handles.ts';
+import { RaftStateJournal } from '../segment/journal.ts';
+import { SlabPool } from '../segment/slab.ts';
+import { SyncGate } from '../segment/sync-gate.ts';
+import { WAITS_DEFAULT } from '../wire/limits.ts';
+import { Durability } from '../wire/ops.ts';
+import { TrustedClock } from './clock.ts';
+import type { Clock } from './clock.ts';
+import { MemoryGate } from './context.ts';
+import type { LogEvent, NodeContext } from './context.ts';
+import { Counters } from './counters.ts';
+import { DeadlineQueue } from './deadlines.ts';
+import { isFault, settingsFromWish } from './log-settings.ts';
+import type { LogSlot } from './log-slot.ts';
+import { Logs } from './logs.ts';
+import { MeteredDisk } from './metered-disk.ts';
+import { OPEN_POLICY } from './policy.ts';
+import type { Policy } from './policy.ts';
+import { Scrub } from './scrub.ts';
+import { NodeService } from './service.ts';
+import { BALLAST_BYTES, Space } from './space.ts';
+
+export interface NodePorts {
+  readonly disk: Disk;
+  readonly clock: Clock;
+  /** Runs a task at the end of this turn, before answers are written. */
+  readonly defer: (task: () => void) => void;
+  /** Resolves in a later turn. */
+  readonly yieldTurn: () => Promise<void>;
+  readonly randomBytes: (size: number) => Buffer;
+  readonly logEvent: LogEvent;
+  /** Reading from clients must stop (true) or may go on: too much waits for the disk. */
+  readonly onMemoryPause: (paused: boolean) => void;
+  readonly policy?: Policy;
+}
+
+export interface NodeConfig {
+  readonly nodeName: string;
+  /** 16 bytes each. */
+  readonly nodeId: Buffer;
+  readonly clusterId: Buffer;
+  /** Where clients reach this node. */
+  readonly address: string;
+  readonly zone: string;
+  readonly version: string;
+  readonly maxBatchBytes: number;
+  /** Segment size of logs that do not set their own. */
+  readonly segmentBytes: number;
+  readonly logsMax: number;
+  /** Bytes accepted and not yet written, over all logs, before clients are slowed down. */
+  readonly memoryLimitBytes: number;
+  readonly trashKeepMs: number;
+  /** Free space below which records are refused; -1 = the smaller of 256 MiB and 2 %. */
+  readonly reserveBytes: number;
+  /** Syncs at once: threads of the pool less two. */
+  readonly syncsMax: number;
+  /** Make the log `default` unless there is one: the first start of a new data directory. */
+  readonly createDefault: boolean;
+  readonly ballastBytes?: number;
+  readonly openLogsMax?: number;
+  /** Bytes of tail cache per log. */
+  readonly cacheBytes?: number;
+  readonly waitsMax?: number;
+}
+
+const OPEN_LOGS_DEFAULT = 256;
+const CACHE_BYTES_DEFAULT = 4 * 1024 * 1024;
+
+/** Disk reads at once, over all connections: the thread pool has room for syncs beside them. */
+const READS_AT_ONCE = 6;
+
+const SPACE_EVERY_MS = 1_000;
+const BALLAST_EVERY_MS = 10_000;
+
+export class Node {
+  readonly service: NodeService;
+  readonly logs: Logs;
+  readonly counters: Counters;
+  readonly context: NodeContext;
+  readonly #deadlines: DeadlineQueue;
+  readonly #scrub: Scrub;
+  #spaceAtMs = -Infinity;
+  #ballastAtMs: number;
+  #tending: Promise<void> | null = null;
+  #stopped = false;
+
+  private constructor(context: NodeContext, config: NodeConfig, policy: Policy) {
+    this.context = context;
+    this.counters = context.counters;
+    const nowMs = context.clock.monotonicMs();
+    this.#deadlines = new DeadlineQueue(nowMs);
+    this.#ballastAtMs = nowMs + BALLAST_EVERY_MS;
+    const { logsMax, trashKeepMs } = config;
+    this.logs = new Logs(context, { logsMax, openLogsMax: config.openLogsMax ?? OPEN_LOGS_DEFAULT, trashKeepMs });
+    this.#scrub = new Scrub(context);
+    this.service = new NodeService({
+      context,
+      logs: this.logs,
+      deadlines: this.#deadlines,
+      policy,
+      cluster: config,
+      waitsMax: config.waitsMax ?? WAITS_DEFAULT,
+    });
+  }
+
+  /** Reads what is on disk and makes `default` where it is wished. Rejects with DiskError. */
+  static async start(ports: NodePorts, config: NodeConfig): Promise<Node> {
+    const counters = new Counters();
+    const disk = new MeteredDisk(ports.disk, ports.clock, counters);
+    const memory = new MemoryGate(config.memoryLimitBytes, (paused) => {
+      if (paused) counters.memoryPauses++;
+      ports.onMemoryPause(paused);
+    });
+    const clock = new TrustedClock(ports.clock, ports.defer);
+    const context: NodeContext = {
+      nodeName: config.nodeName,
+      maxBatchBytes: config.maxBatchBytes,
+      cacheBytes: config.cacheBytes ?? CACHE_BYTES_DEFAULT,
+      disk,
+      journal: await RaftStateJournal.open(disk),
+      clock,
+      space: new Space({
+        disk,
+        maxBatchBytes: config.maxBatchBytes,
+        reserveBytes: config.reserveBytes,
+        ballastBytes: config.ballastBytes ?? BALLAST_BYTES,
+        unwrittenBytes: () => memory.bytes,
+      }),
+      memory,
+      counters,
+      slabs: new SlabPool(),
+      handles: new HandleCache({ disk, yieldTurn: ports.yieldTurn }),
+      syncGate: new SyncGate(config.syncsMax),
+      readGate: new SyncGate(READS_AT_ONCE),
+      defer: ports.defer,
+      yieldTurn: ports.yieldTurn,
+      randomBytes: ports.randomBytes,
+      logEvent: ports.logEvent,
+    };
+    clock.onSuspect = (movedMs) => sayClock(context, movedMs);
+    const node = new Node(context, config, ports.policy ?? OPEN_POLICY);
+    await node.#begin(config);
+    return node;
+  }
+
+  async #begin(config: NodeConfig): Promise<void> {
+    await this.context.space.measure();
+    await this.logs.start();
+    if (!config.createDefault || this.logs.find('default') !== null) return;
+    const wish = { replication: 0, intervalMs: 0, retainBytes: 0, retainMs: 0, segmentBytes: 0, compressions: 0 };
+    const settings = settingsFromWish({ ...wish, durability: Durability.FSYNC }, config.segmentBytes);
+    if (!isFault(settings)) await this.logs.create('default', settings);
+  }
+
+  /** Deadlines, retention, disk space: to be called about every 50 ms, after the poll phase. */
+  tick(): void {
+    if (this.#stopped) return;
+    const { clock, space } = this.context;
+    clock.observe();
+    const nowMs = clock.monotonicMs();
+    this.#deadlines.tick(nowMs);
+    for (const slot of this.logs.slots()) tickSlot(slot, nowMs);
+    if (nowMs - this.#spaceAtMs < SPACE_EVERY_MS) return;
+    this.#spaceAtMs = nowMs;
+    this.logs.opener.tick(this.logs.slots(), nowMs);
+    this.logs.trash.tick(space.full);
+    this.#scrub.tick(this.logs.slots());
+    this.#tending ??= this.#tendSpace(nowMs).finally(() => {
+      this.#tending = null;
+    });
+  }
+
+  async #tendSpace(nowMs: number): Promise<void> {
+    const { space, logEvent } = this.context;
+    const wasFull = space.full;
+    try {
+      await space.measure();
+      if (nowMs >= this.#ballastAtMs || space.freeBytes === 0) {
+        this.#ballastAtMs = nowMs + BALLAST_EVERY_MS;
+        await space.tendBallast();
+      }
+    } catch (error) {
+      if (!(error instanceof DiskError)) throw error;
+      logEvent('warn', 'disk space unknown', { reason: error.message });
+    }
+    if (space.full === wasFull) return;
+    logEvent(space.full ? 'error' : 'info', space.full ? 'disk nearly full' : 'disk has room again', {
+      freeBytes: space.freeBytes,
+      reserveBytes: space.reserveBytes,
+    });
+  }
+
+  /** Finishes what was accepted, writes snapshots, closes all files. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.#tending;
+    await this.#scrub.close();
+    await this.logs.stop();
+    await this.context.journal.close();
+  }
+}
+
+function tickSlot(slot: LogSlot, nowMs: number): void {
+  slot.expireTasks(nowMs);
+  // Also of a log that takes no requests any more: what is in flight there still has its deadline.
+  const { upkeep } = slot;
+  if (upkeep === null) return;
+  const { replica } = upkeep;
+  replica.pending.expire(nowMs, replica);
+  replica.log.tick(nowMs);
+  upkeep.tick(nowMs);
+}
+
+function sayClock(context: NodeContext, movedMs: number): void {
+  if (movedMs === 0) {
+    context.logEvent('info', 'wall clock believed again');
+    return;
+  }
+  context.logEvent('warn', 'wall clock jumped', {
+    movedMs,
+    effect: 'age retention waits and append times go on from before the jump until it has stayed for 10 minutes',
+  });
+}

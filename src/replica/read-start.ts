@@ -1,0 +1,78 @@
+// Where a read starts and whether it may: the judgments that FETCH and SUBSCRIBE share (protocol-v1
+// "Reading"), in the order where it starts → range → prev_term. Pure questions to one log; waiting,
+// `after` and the bytes are the callers' affair. What lies in a segment whose files are closed raises
+// ColdError: the caller waits for its `load` and asks again.
+import { ErrorCode } from '../wire/errors.ts';
+import type { ErrorOptions } from '../wire/errors.ts';
+import { NONE } from '../wire/limits.ts';
+import { From } from '../wire/ops.ts';
+import type { SegmentedLog } from '../segment/log.ts';
+import type { LogReplica } from './log-replica.ts';
+
+/** What a request says about its start. */
+export interface ReadSpec {
+  readonly from: From;
+  /** Offset or time, as `from` says. */
+  readonly value: number;
+  readonly positionName: string;
+  /** NONE = not given. */
+  readonly after: number;
+  /** NONE = not given. */
+  readonly prevTerm: number;
+}
+
+/**
+ * The offset that the read starts at now, or −1 when the named position does not exist. `pinned` is
+ * what an earlier call found: "next" means the end at the first judgment, not at each.
+ */
+export function startOf(log: LogReplica, spec: ReadSpec, pinned: number): number {
+  switch (spec.from) {
+    case From.EARLIEST:
+      return log.logStart;
+    case From.NEXT:
+      return pinned === NONE ? log.committedEnd : pinned;
+    case From.TIME:
+      return offsetOfTime(log, spec.value);
+    case From.POSITION:
+      return log.state.positions.get(spec.positionName)?.offset ?? NONE;
+    default:
+      return spec.value;
+  }
+}
+
+/** The first record of the first batch with append_time ≥ `timeMs`; committed_end when there is none. */
+export function offsetOfTime(log: LogReplica, timeMs: number): number {
+  const index = log.log.firstIndexAtTime(timeMs);
+  if (index > log.commitIndex) return log.committedEnd;
+  const offset = log.log.offsetAtIndex(index);
+  return Math.min(Math.max(offset, log.logStart), log.committedEnd);
+}
+
+/** 0, OFFSET_OUT_OF_RANGE or LOG_CHANGED for a read from `offset` on. */
+export function judgeStart(log: LogReplica, offset: number, prevTerm: number): ErrorCode | 0 {
+  if (offset < log.logStart || offset > log.committedEnd) return ErrorCode.OFFSET_OUT_OF_RANGE;
+  // The batch before log_start is gone, whether or not its file still is there.
+  if (prevTerm === NONE || offset <= log.logStart) return 0;
+  const term = log.log.termAt(log.log.indexOfOffset(offset - 1));
+  return term === prevTerm ? 0 : ErrorCode.LOG_CHANGED;
+}
+
+/** What an error of a read carries. */
+export function readErrorOptions(log: LogReplica, code: ErrorCode): ErrorOptions {
+  switch (code) {
+    case ErrorCode.OFFSET_OUT_OF_RANGE:
+    case ErrorCode.LOG_CHANGED:
+    case ErrorCode.BEHIND:
+      return { range: { logStart: log.logStart, committedEnd: log.committedEnd } };
+    default:
+      return {};
+  }
+}
+
+/** Index of the batch that holds the record `offset`, or of the one that will: lastIndex + 1. */
+export function indexToRead(log: SegmentedLog, offset: number): number {
+  if (log.lastIndex < log.firstIndex) return log.firstIndex;
+  const index = log.indexOfOffset(offset);
+  const end = index === log.lastIndex ? log.nextOffset : log.offsetAtIndex(index + 1);
+  return offset < end ? index : index + 1;
+}

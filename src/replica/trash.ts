@@ -1,0 +1,79 @@
+// Deleted logs that can still be brought back: which there are, and when they go for good.
+//
+// Expiry goes by the wall clock, because it must survive a restart, but never while that clock is
+// suspect. Invariant: an entry that is being restored or removed is no longer listed.
+import { DiskError } from '../index/disk.ts';
+import type { NodeContext } from './context.ts';
+import type { LogFiles } from './log-files.ts';
+import type { LogDescriptor } from './log-settings.ts';
+
+export class Trash {
+  readonly #context: NodeContext;
+  readonly #files: LogFiles;
+  /** How long a deleted log is kept. */
+  readonly #keepMs: number;
+  readonly #entries = new Map<string, LogDescriptor>();
+  #removing: Promise<void> | null = null;
+
+  constructor(context: NodeContext, files: LogFiles, keepMs: number) {
+    this.#context = context;
+    this.#files = files;
+    this.#keepMs = keepMs;
+  }
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  add(descriptor: LogDescriptor): void {
+    this.#entries.set(descriptor.uid, descriptor);
+  }
+
+  get(uid: string): LogDescriptor | null {
+    return this.#entries.get(uid) ?? null;
+  }
+
+  /** Takes an entry out, for whoever restores it. */
+  take(uid: string): LogDescriptor | null {
+    const entry = this.get(uid);
+    this.#entries.delete(uid);
+    return entry;
+  }
+
+  /** Those whose former name begins with `prefix`: by name, of one name the latest deletion first. */
+  list(prefix: string): LogDescriptor[] {
+    return [...this.#entries.values()]
+      .filter(({ name }) => name.startsWith(prefix))
+      .sort((a, b) => (a.name === b.name ? b.deletedMs! - a.deletedMs! : a.name < b.name ? -1 : 1));
+  }
+
+  /** Removes what has been there long enough, and under `pressure` (no room) the oldest in any case. */
+  tick(pressure: boolean): void {
+    if (this.#removing !== null || this.#entries.size === 0) return;
+    const oldest = [...this.#entries.values()].reduce((a, b) => (b.deletedMs! < a.deletedMs! ? b : a));
+    const { clock } = this.#context;
+    const expired = !clock.suspect && clock.nowMs() - oldest.deletedMs! >= this.#keepMs;
+    if (!expired && !pressure) return;
+    this.#entries.delete(oldest.uid);
+    this.#removing = this.#remove(oldest).finally(() => {
+      this.#removing = null;
+    });
+  }
+
+  async #remove(entry: LogDescriptor): Promise<void> {
+    this.#context.logEvent('info', 'trash removed', { log: entry.name, uid: entry.uid });
+    try {
+      await this.#files.removeTrash(entry.uid);
+      const { journal } = this.#context;
+      const uid = Buffer.from(entry.uid, 'hex');
+      if (journal.get(uid, entry.replicaId)?.state === 'removed') journal.forget(uid, entry.replicaId);
+    } catch (error) {
+      if (!(error instanceof DiskError)) throw error;
+      this.#context.logEvent('warn', 'trash could not be removed', { uid: entry.uid, reason: error.message });
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#removing;
+  }
+}
