@@ -1,5 +1,5 @@
-// The three HTTP paths on sidelog's port: /livez and /readyz for orchestrators, /metrics for
-// Prometheus. Probes answer from anywhere and say nothing else; the rest is guarded against
+// The HTTP paths on sidelog's port: /livez and /readyz for orchestrators, /metrics for Prometheus,
+// /status for `sidelog status`. Probes answer from anywhere and say nothing else; the rest is guarded against
 // DNS rebinding (Host) and cross-site requests (Origin), because it listens on every developer's
 // loopback.
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
@@ -9,11 +9,13 @@ export interface HttpPorts {
   notReady(): string | null;
   /** The whole Prometheus text. */
   metrics(): string;
+  /** What `sidelog status` shows: one JSON object. */
+  status(): unknown;
   /** Did this connection come over loopback, the Unix socket or TLS? */
   isTrustedTransport(request: IncomingMessage): boolean;
   /** Host names (without port, lower case) besides loopback that requests may carry. */
   readonly hosts: ReadonlySet<string>;
-  /** Serve /metrics over plaintext from other hosts too. */
+  /** Serve /metrics and /status over plaintext from other hosts too. */
   readonly open: boolean;
 }
 
@@ -39,13 +41,14 @@ export function createHttpHandler(ports: HttpPorts): RequestListener {
     if (!originAllowed(request.headers.origin, request.headers.host)) {
       return answer(response, 403, 'requests from other origins are refused\n');
     }
-    if (path === '/metrics') {
-      if (!ports.open && !ports.isTrustedTransport(request)) {
-        return answer(response, 403, 'metrics need loopback, TLS or --http-open\n');
-      }
-      return answer(response, 200, ports.metrics(), 'text/plain; version=0.0.4; charset=utf-8');
+    if (path !== '/metrics' && path !== '/status') {
+      return answer(response, 404, 'not found; there are /livez, /readyz, /metrics and /status\n');
     }
-    return answer(response, 404, 'not found; there are /livez, /readyz and /metrics\n');
+    if (!ports.open && !ports.isTrustedTransport(request)) {
+      return answer(response, 403, `${path} needs loopback, TLS or --http-open\n`);
+    }
+    if (path === '/status') return answer(response, 200, `${JSON.stringify(ports.status())}\n`, 'application/json');
+    return answer(response, 200, ports.metrics(), 'text/plain; version=0.0.4; charset=utf-8');
   };
 }
 

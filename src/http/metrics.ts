@@ -3,23 +3,10 @@
 
 export type MetricType = 'counter' | 'gauge' | 'histogram';
 
-/** Latency buckets in seconds for {@link Histogram}: a fsync takes 0.1 ms to some 10 ms. */
-export const LATENCY_BOUNDS_SECONDS: readonly number[] = [
-  0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10,
-];
-
-/** Counts observations per bucket of {@link LATENCY_BOUNDS_SECONDS}; the last one is +Inf. */
-export class Histogram {
-  readonly counts = new Float64Array(LATENCY_BOUNDS_SECONDS.length + 1);
-  sumSeconds = 0;
-
-  observeMs(ms: number, times = 1): void {
-    const seconds = ms / 1000;
-    let bucket = 0;
-    while (bucket < LATENCY_BOUNDS_SECONDS.length && seconds > LATENCY_BOUNDS_SECONDS[bucket]!) bucket++;
-    this.counts[bucket]! += times;
-    this.sumSeconds += seconds * times;
-  }
+/** Observations per bucket, the last one without an upper bound, and their sum in seconds. */
+export interface HistogramCounts {
+  readonly counts: Float64Array;
+  readonly sumSeconds: number;
 }
 
 /** Collects one scrape's text; a metric's samples must be added together. */
@@ -42,15 +29,16 @@ export class MetricsText {
     return this.metric(name, type, help).sample(name, value, labels);
   }
 
-  histogram(name: string, help: string, histogram: Histogram, labels: Record<string, string> = {}): this {
+  /** `boundsMs` are the buckets' upper bounds in milliseconds; Prometheus wants seconds. */
+  histogram(name: string, help: string, histogram: HistogramCounts, boundsMs: readonly number[]): this {
     this.metric(name, 'histogram', help);
     let cumulative = 0;
     histogram.counts.forEach((count, bucket) => {
       cumulative += count;
-      const bound = LATENCY_BOUNDS_SECONDS[bucket];
-      this.sample(`${name}_bucket`, cumulative, { ...labels, le: bound === undefined ? '+Inf' : String(bound) });
+      const bound = boundsMs[bucket];
+      this.sample(`${name}_bucket`, cumulative, { le: bound === undefined ? '+Inf' : String(bound / 1000) });
     });
-    return this.sample(`${name}_sum`, histogram.sumSeconds, labels).sample(`${name}_count`, cumulative, labels);
+    return this.sample(`${name}_sum`, histogram.sumSeconds).sample(`${name}_count`, cumulative);
   }
 
   toString(): string {

@@ -2,16 +2,13 @@
 // one outstanding at a time, so that a slow reader holds back only its own output; everything that
 // is decided about the protocol is decided in the Session.
 import type { Socket } from 'node:net';
-import type { Session } from '../wire/session/session.ts';
-import type { SessionHost } from '../wire/session/ports.ts';
+import type { ErrorCode } from '../wire/errors.ts';
+import type { Session, SessionHost } from '../wire/session/ports.ts';
 import type { Turn } from './turn.ts';
 
 /** Bytes given to the socket per write. TLS encrypts on the main thread, so its turns are shorter. */
 const PLAIN_WRITE_SIZE_MAX = 1024 * 1024;
 const TLS_WRITE_SIZE_MAX = 256 * 1024;
-
-/** After our FIN, input is read and thrown away for so long, else a reset would eat the last answer. */
-const DRAIN_MS = 2000;
 
 export interface ConnectionPorts {
   readonly turn: Turn;
@@ -27,9 +24,11 @@ export class Connection implements SessionHost {
   private session: Session | null = null;
   private flushScheduled = false;
   private writing = false;
+  /** The session wants no input; the node wants none from anybody. */
+  private sessionPaused = false;
+  private nodePaused = false;
   private finishing = false;
-  /** When input stops being drained after our FIN; 0 = not closing. */
-  private destroyAtMs = 0;
+  private finSent = false;
   private writingBytes = 0;
 
   constructor(socket: Socket, encrypted: boolean, ports: ConnectionPorts) {
@@ -44,13 +43,12 @@ export class Connection implements SessionHost {
     this.socket.on('data', this.onData);
     this.socket.on('end', () => session.peerEnded(this.ports.monotonicMs()));
     this.socket.on('close', this.onClose);
-    this.socket.resume();
+    if (!this.nodePaused) this.socket.resume();
   }
 
   /** Deadlines: called a few times a second, after the poll phase. */
   tick(nowMs: number): void {
     this.session?.tick(nowMs);
-    if (this.destroyAtMs !== 0 && nowMs >= this.destroyAtMs) this.socket.destroy();
   }
 
   outputReady(): void {
@@ -60,15 +58,30 @@ export class Connection implements SessionHost {
   }
 
   pauseReading(): void {
+    this.sessionPaused = true;
     this.socket.pause();
   }
 
   resumeReading(): void {
-    if (this.destroyAtMs === 0) this.socket.resume();
+    this.sessionPaused = false;
+    if (!this.nodePaused) this.socket.resume();
+  }
+
+  /** Too much waits for the disk, over all connections: nothing is read until it is written. */
+  setNodePaused(paused: boolean): void {
+    this.nodePaused = paused;
+    if (paused) this.socket.pause();
+    else if (!this.sessionPaused) this.socket.resume();
+  }
+
+  /** Ends the session politely (SHUTTING_DOWN) or at once (a fatal code). */
+  goAway(code: ErrorCode, message: string): void {
+    this.session?.goAway(code, message);
   }
 
   finish(): void {
     this.finishing = true;
+    // Input goes on to the session, which discards it and decides when enough was drained.
     this.outputReady();
   }
 
@@ -82,10 +95,13 @@ export class Connection implements SessionHost {
     const session = this.session;
     if (session === null || this.socket.destroyed) return;
     session.turnEnd();
-    if (this.writing) return;
+    if (this.writing || this.finSent) return;
     const chunks = session.takeOutput(this.writeSizeMax);
     if (chunks.length === 0) {
-      if (this.finishing && this.destroyAtMs === 0) this.end();
+      if (this.finishing && !this.finSent) {
+        this.finSent = true;
+        this.socket.end();
+      }
       return;
     }
     this.write(chunks);
@@ -114,13 +130,6 @@ export class Connection implements SessionHost {
     // More may wait than one write took, and a finished session still owes its FIN.
     this.outputReady();
   };
-
-  private end(): void {
-    this.destroyAtMs = this.ports.monotonicMs() + DRAIN_MS;
-    this.socket.removeListener('data', this.onData);
-    this.socket.resume();
-    this.socket.end();
-  }
 
   private readonly onData = (chunk: Buffer): void => {
     this.session!.receive(chunk, this.ports.monotonicMs());

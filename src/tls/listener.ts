@@ -1,7 +1,7 @@
 // The one port. Looks at a connection's first byte and hands it on: 0x16 is TLS (decrypted, then
 // looked at again unless ALPN named what is inside), 0xFA the sidelog preface, an HTTP method
-// letter goes to node:http, anything else is closed. Plaintext is taken from loopback and the Unix
-// socket only, unless configured (docs/protocol.md, SL-PRE and SL-TLS).
+// letter goes to node:http, anything else is closed. Whether plaintext from afar is refused is said
+// by the session it gets (docs/protocol.md, SL-PRE and SL-TLS).
 import { chmodSync, lstatSync, mkdirSync, rmSync } from 'node:fs';
 import type { Server as HttpServer } from 'node:http';
 import { connect, createServer } from 'node:net';
@@ -11,15 +11,14 @@ import { createServer as createTlsServer } from 'node:tls';
 import type { Server as TlsServer, TLSSocket } from 'node:tls';
 import { isLoopback } from '../units.ts';
 import type { Address } from '../units.ts';
-import type { Session } from '../wire/session/session.ts';
+import type { ErrorCode } from '../wire/errors.ts';
+import type { Session } from '../wire/session/ports.ts';
 import { Connection } from './connection.ts';
 import type { Turn } from './turn.ts';
 
 const BYTE_TLS = 0x16;
 const BYTE_PREFACE = 0xfa;
 const HTTP_LETTERS = new Set([...'GPHODTC'].map((letter) => letter.charCodeAt(0)));
-const PREFACE_SIZE = 8;
-const STATUS_TLS_REQUIRED = 8;
 /** Sniffing and the preface together (SL-PRE): the session's own deadlines start after it. */
 const SNIFF_MS = 5000;
 /** Connections that have not said what they are; beyond it the oldest is closed. */
@@ -44,7 +43,6 @@ export interface ListenerOptions {
   readonly address: Address;
   readonly unixSocket: string | null;
   readonly tls: { readonly cert: Buffer; readonly key: Buffer } | null;
-  readonly allowPlaintext: boolean;
   readonly connectionsMax: number;
 }
 
@@ -56,6 +54,8 @@ export class Listener {
   private readonly sniffing = new Map<Socket, number>();
   private readonly servers: Server[] = [];
   private readonly tlsServer: TlsServer | null;
+  private paused = false;
+  private onDrained: (() => void) | null = null;
   private openCount = 0;
   /** Connections refused because there were too many; for metrics. */
   refusedCount = 0;
@@ -85,6 +85,23 @@ export class Listener {
     for (const server of this.servers) server.close();
     this.ports.http.closeIdleConnections();
     for (const socket of this.sniffing.keys()) socket.destroy();
+  }
+
+  /** Asks every session to end; those that are idle or done close by themselves. */
+  goAway(code: ErrorCode, message: string): void {
+    for (const connection of this.connections) connection.goAway(code, message);
+  }
+
+  /** Stops or resumes reading from all clients: the node's memory is bounded, HTTP probes still answer. */
+  setPaused(paused: boolean): void {
+    this.paused = paused;
+    for (const connection of this.connections) connection.setNodePaused(paused);
+  }
+
+  /** Resolves when no session is left. */
+  async drained(): Promise<void> {
+    if (this.connections.size === 0) return;
+    await new Promise<void>((resolve) => (this.onDrained = resolve));
   }
 
   destroyAll(): void {
@@ -121,8 +138,7 @@ export class Listener {
 
   private dispatch(socket: Socket, byte: number, transport: Transport): void {
     if (byte === BYTE_PREFACE) {
-      if (transport.encrypted || transport.local || this.options.allowPlaintext) this.startSession(socket, transport);
-      else this.refusePlaintext(socket);
+      this.startSession(socket, transport);
     } else if (HTTP_LETTERS.has(byte)) {
       this.ports.http.emit('connection', socket);
     } else {
@@ -162,28 +178,14 @@ export class Listener {
     const connection = new Connection(socket, transport.encrypted, {
       turn: this.ports.turn,
       monotonicMs: () => this.ports.monotonicMs(),
-      closed: (ended) => this.connections.delete(ended),
+      closed: (ended) => {
+        this.connections.delete(ended);
+        if (this.connections.size === 0) this.onDrained?.();
+      },
     });
+    connection.setNodePaused(this.paused);
     this.connections.add(connection);
     connection.start(this.ports.createSession(connection, transport));
-  }
-
-  /** Answers the preface with TLS_REQUIRED: the client must learn why, and must send nothing more in the clear. */
-  private refusePlaintext(socket: Socket): void {
-    this.await(socket);
-    const onReadable = (): void => {
-      const preface = socket.read(PREFACE_SIZE) as Buffer | null;
-      if (preface === null || preface.length < PREFACE_SIZE) return;
-      socket.removeListener('readable', onReadable);
-      socket.resume();
-      if (preface.readUInt32BE(0) !== 0xfa534c47) {
-        socket.destroy();
-        return;
-      }
-      socket.end(Buffer.from([0xfa, 0x53, 0x4c, 0x47, preface[4]!, 0, 0, STATUS_TLS_REQUIRED]));
-    };
-    socket.on('readable', onReadable);
-    onReadable();
   }
 
   private createTls(identity: { cert: Buffer; key: Buffer }): TlsServer {

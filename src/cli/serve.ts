@@ -1,0 +1,113 @@
+// `sidelog serve`: runs a sidecar until a signal. Exactly one line goes to stdout, when it is ready;
+// everything else is the log on stderr.
+import { SETTINGS, SettingError, environmentName, flagName, loadSettings } from '../config.ts';
+import type { Settings } from '../config.ts';
+import { createLogger } from '../logger.ts';
+import type { Logger } from '../logger.ts';
+import { DirectoryInUseError } from '../segment/lock.ts';
+import { IdentityError } from '../sidecar-identity.ts';
+import { startSidecar } from '../sidecar.ts';
+import type { ReadyInfo, Sidecar } from '../sidecar.ts';
+import { CliError, Exit } from './command.ts';
+import type { Command, CommandInput, ExitCode, OptionSpec } from './command.ts';
+
+const SIGNAL_NUMBER = { SIGINT: 2, SIGTERM: 15 } as const;
+/** What a shell reports for a process that a signal ended. */
+const SIGNAL_EXIT_BASE = 128;
+
+export const serveCommand: Command = {
+  name: 'serve',
+  operands: '',
+  summary: 'run a sidecar',
+  arity: [0, 0],
+  options: {
+    config: { type: 'string', hint: 'FILE', help: 'JSON file of settings (keys as in the environment table of docs/operations.md)' },
+    ...Object.fromEntries(SETTINGS.map((setting): [string, OptionSpec] => [
+      flagName(setting.key),
+      {
+        type: setting.kind === 'flag' ? 'boolean' : 'string',
+        ...(setting.kind === 'list' ? { multiple: true } : {}),
+        hint: setting.hint ?? (setting.kind === 'choice' ? setting.choices!.join('|') : setting.kind.toUpperCase()),
+        help: setting.fallback === null || setting.kind === 'flag' || setting.kind === 'list' ? setting.help : `${setting.help} (default ${String(shown(setting.fallback))})`,
+      },
+    ])),
+  },
+  details: `Precedence: flags, then SIDELOG_* (--data-dir is ${environmentName('dataDir')}), then --config, then defaults.
+SIGTERM finishes what was begun and exits 0; a second one ends at once.`,
+  run: serve,
+};
+
+async function serve({ values }: CommandInput): Promise<ExitCode> {
+  let settings: Settings;
+  try {
+    settings = loadSettings(values, process.env);
+  } catch (error) {
+    if (error instanceof SettingError) throw new CliError(error.message, Exit.usage);
+    throw error;
+  }
+  const format = settings.logFormat === 'auto' ? (process.stderr.isTTY === true ? 'pretty' : 'json') : settings.logFormat;
+  const logger = createLogger((line) => process.stderr.write(line), format, settings.logLevel);
+  crashLoudly(logger);
+  const sidecar = await start(settings, logger);
+  process.stdout.write(`${JSON.stringify(sidecar.ready)}\n`);
+  if (process.stdout.isTTY === true) process.stderr.write(welcome(sidecar.ready));
+  return run(sidecar, logger);
+}
+
+async function start(settings: Settings, logger: Logger): Promise<Sidecar> {
+  try {
+    return await startSidecar(settings, logger);
+  } catch (error) {
+    if (error instanceof SettingError) throw new CliError(error.message, Exit.usage);
+    if (error instanceof IdentityError || error instanceof DirectoryInUseError) throw new CliError(error.message, Exit.failed);
+    // Whatever the file system says (EACCES, ENOSPC, EROFS …) is for the operator too.
+    if ((error as NodeJS.ErrnoException).code !== undefined) throw new CliError(`cannot start: ${(error as Error).message}`, Exit.failed, { cause: error });
+    throw error;
+  }
+}
+
+/** Waits for a signal, then stops; a second signal ends the process at once. */
+function run(sidecar: Sidecar, logger: Logger): Promise<ExitCode> {
+  return new Promise((resolve, reject) => {
+    let stopping = false;
+    const onSignal = (signal: 'SIGINT' | 'SIGTERM'): void => {
+      if (stopping) process.exit(SIGNAL_EXIT_BASE + SIGNAL_NUMBER[signal]);
+      stopping = true;
+      logger.log('info', 'stopping', { signal });
+      sidecar.stop().then(() => {
+        logger.log('info', 'stopped');
+        resolve(Exit.ok);
+      }, reject);
+    };
+    process.on('SIGINT', onSignal);
+    process.on('SIGTERM', onSignal);
+  });
+}
+
+/** A broken invariant ends the process: a log that went on wrong would be worse than one that stopped. */
+function crashLoudly(logger: Logger): void {
+  const crash = (error: unknown): void => {
+    logger.log('error', 'crash', { reason: error instanceof Error ? (error.stack ?? error.message) : String(error) });
+    process.exit(Exit.failed);
+  };
+  process.on('uncaughtException', crash);
+  process.on('unhandledRejection', crash);
+}
+
+function welcome({ address, dataDir }: ReadyInfo): string {
+  return [
+    '',
+    `sidelog listens on ${address} and keeps its data in ${dataDir}. Try, in another terminal:`,
+    '',
+    `  echo hello | node dist/sidelog.cjs produce default --to ${address}`,
+    `  node dist/sidelog.cjs consume default --from ${address}`,
+    `  curl http://${address}/metrics`,
+    '',
+    '',
+  ].join('\n');
+}
+
+function shown(fallback: unknown): unknown {
+  return typeof fallback === 'number' && fallback % (1024 * 1024) === 0 && fallback > 0 ? `${fallback / (1024 * 1024)}MiB` : fallback;
+}
+
