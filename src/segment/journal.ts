@@ -86,7 +86,7 @@ export class RaftStateJournal {
     for (const path of JOURNAL_PATHS) {
       const file = await disk.open(path, 'write');
       journal.files.push(file);
-      // After a mere process crash what was read may be in the page cache only.
+      // After a mere process crash what was read from .b may be in the page cache only: make it two.
       await file.sync();
     }
     journal.mustRewrite = false;

@@ -4,6 +4,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { DiskError } from '../../src/index/disk.ts';
 import { JOURNAL_PATHS, RaftStateJournal } from '../../src/segment/journal.ts';
+import { mergeCopies, replicaKey } from '../../src/segment/journal-merge.ts';
 import { JournalVersionError, RECORD_SIZE, type RaftStateRecord } from '../../src/segment/journal-record.ts';
 import { crc32 } from '../../src/wire/checksum.ts';
 import { InvariantError } from '../../src/wire/assert.ts';
@@ -134,7 +135,7 @@ test('torn writes: every subset of sectors at every step of a group keeps what w
   let crashes = 0;
   for (let step = 1; step <= 5; step++) {
     const disk = new SimDisk();
-    const journal = await RaftStateJournal.open(disk, 1024);
+    const journal = await RaftStateJournal.open(disk, 64);
     await put(journal, ...acknowledged);
     const halted = disk.haltAt(disk.operationCount + step);
     let done = false;
@@ -226,6 +227,52 @@ test('a failed sync is final; a full disk is not', async () => {
   assert.is(termOf(journal, 1), 2, 'what was not synced is not believed');
 });
 
+test('what waits behind a failed sync is rejected and not written', async () => {
+  const disk = new SimDisk();
+  const journal = await RaftStateJournal.open(disk, SMALL);
+  disk.failNext('sync', 'EIO', /a$/);
+  const first = journal.put(record(1, 1)).catch((error) => error);
+  await Promise.resolve().then(() => {}); // the first group is under way
+  const second = journal.put(record(2, 1)).catch((error) => error);
+  await first;
+  const operations = disk.operationCount;
+  assert.is((await second).code, 'EIO');
+  assert.is(disk.operationCount, operations);
+});
+
+test('opening makes both copies durable again after a process crash', async () => {
+  const disk = new SimDisk();
+  const journal = await RaftStateJournal.open(disk, SMALL);
+  await put(journal, record(1, 1));
+  const halted = disk.haltAt(disk.operationCount + 4); // the sync of .b
+  void put(journal, record(1, 2));
+  await halted;
+  const crashed = disk.crash({ mode: 'process', keep: 'all' });
+  await RaftStateJournal.open(crashed, SMALL);
+  const cut = crashed.crash({ keep: 'none' });
+  cut.corrupt(PATH_A, 2 * RECORD_SIZE + 9);
+  const again = await reopenTwice(cut);
+  assert.is(termOf(again, 1), 2);
+  assert.equal(again.lost, []);
+});
+
+test('a crash at any step of a repair loses nothing that the other copy had', async () => {
+  for (const damaged of JOURNAL_PATHS) {
+    for (let step = 1, done = false; !done; step++) {
+      const disk = await filled();
+      disk.corrupt(damaged, 6 * RECORD_SIZE + 60);
+      const halted = disk.haltAt(disk.operationCount + step);
+      await Promise.race([halted, RaftStateJournal.open(disk).then(() => (done = true))]);
+      for (const left of everyCrash(disk, 4)) {
+        const again = await reopenTwice(left);
+        assert.equal([termOf(again, 1), termOf(again, 2), termOf(again, 3)], [3, 2, 1]);
+        assert.equal(again.lost, []);
+        assert.is(again.mayMissReplicas, false);
+      }
+    }
+  }
+});
+
 test('opens on a full disk, and stores again when there is room', async () => {
   const disk = new SimDisk();
   await put(await RaftStateJournal.open(disk, 1024), record(1, 1));
@@ -241,7 +288,7 @@ test('opens on a full disk, and stores again when there is room', async () => {
 
 async function filled(): Promise<SimDisk> {
   const disk = new SimDisk();
-  const journal = await RaftStateJournal.open(disk, 1024);
+  const journal = await RaftStateJournal.open(disk, 64);
   for (const [log, term] of [[1, 1], [2, 1], [1, 2], [3, 1], [2, 2], [1, 3]] as const) await put(journal, record(log, term));
   await journal.close();
   return disk;
@@ -294,7 +341,7 @@ test('the same record bad in both copies: lost is who has no valid record after 
 
 test('the sole voter of its group goes on from lost with a higher term; a removed replica is never lost', async () => {
   const disk = await filled();
-  const journal = await RaftStateJournal.open(disk, 1024);
+  const journal = await RaftStateJournal.open(disk, 64);
   await put(journal, record(3, 1, 1, 'removed'), record(1, 9));
   await journal.close();
   for (const path of JOURNAL_PATHS) disk.corrupt(path, 8 * RECORD_SIZE + 9);
@@ -342,7 +389,7 @@ test('one copy missing is made again; with damage in the other its replicas are 
 test('stray bits in the free space of a copy cost nothing', async () => {
   const disk = await filled();
   for (const path of JOURNAL_PATHS) {
-    for (const position of [7 * RECORD_SIZE, 7 * RECORD_SIZE + 5, 1023 * RECORD_SIZE]) {
+    for (const position of [7 * RECORD_SIZE, 7 * RECORD_SIZE + 5, 63 * RECORD_SIZE]) {
       const left = disk.after({ keep: 'all' });
       left.corrupt(path, position, 4);
       const journal = await reopenTwice(left);
@@ -370,6 +417,44 @@ test('a damaged statement of a rewrite that was cut short is outweighed by the o
     assert.equal([termOf(again, 1), termOf(again, 2)], [31, 29]);
   }
 });
+
+test('a damaged newer copy beside a damaged older one, or one that was put back, loses who may have voted since', async () => {
+  const disk = new SimDisk();
+  let journal = await RaftStateJournal.open(disk, SMALL);
+  await put(journal, record(1, 1), record(2, 1), record(3, 1));
+  const older = disk.contents(PATH_B);
+  for (let term = 2; term < SMALL; term++) await put(journal, record(1, term));
+  await put(journal, record(2, 2), record(3, 2));
+  await journal.close();
+  const newer = disk.contents(PATH_A);
+  assert.not.equal(newer.readUInt32BE(20), older.readUInt32BE(20), 'it was rewritten');
+
+  const check = (a: Buffer, b: Buffer, expected: number[], missing: number[] = []): void => {
+    const { entries, incomplete } = mergeCopies(a, b);
+    const lost = [...entries.values()].filter(({ state }) => state === 'lost').map(({ logUid }) => logUid[0]);
+    assert.equal(lost, expected);
+    for (const log of [1, 2, 3]) assert.is(entries.has(replicaKey(uid(log), 100 + log)), !missing.includes(log));
+    assert.is(incomplete, expected.length + missing.length > 0);
+  };
+  check(newer, older, []);
+  // Records were added to the newer copy: the last of log 3, then that of log 2 damaged.
+  const end = newer.findLastIndex((byte) => byte !== 0);
+  const last = Math.floor(end / RECORD_SIZE) * RECORD_SIZE;
+  check(withFlip(newer, last + 60), older, [1, 2, 3]);
+  check(withFlip(newer, last - RECORD_SIZE + 60), older, [1, 2]);
+  // The statement alone (nothing added) is damaged, and the older copy too.
+  const statement = Buffer.alloc(newer.length);
+  newer.copy(statement, 0, 0, 4 * RECORD_SIZE);
+  check(withFlip(statement, RECORD_SIZE + 60), older, []);
+  check(withFlip(statement, RECORD_SIZE + 60), withFlip(older, RECORD_SIZE + 60), [], [1]);
+  check(withFlip(statement, 2 * RECORD_SIZE + 60), withFlip(older, 3 * RECORD_SIZE + 60), [2]);
+});
+
+function withFlip(bytes: Buffer, position: number): Buffer {
+  const copy = Buffer.from(bytes);
+  copy[position] = (copy[position] as number) ^ 1;
+  return copy;
+}
 
 test('a sector that cannot be read counts as damaged, the others are used', async () => {
   const disk = await filled();
