@@ -122,8 +122,9 @@ export class DirectoryLock {
     } catch (error) {
       // Who has no flock needs a socket here, and cannot have one either: flock alone is enough.
       if (this.hasFlock) return;
+      const code = (error as NodeJS.ErrnoException).code ?? (error as Error).message;
       throw new Error(
-        `cannot lock data directory ${this.directory}: no Unix socket can be made there and this Node has no flock`,
+        `cannot lock data directory ${this.directory}: no Unix socket can be made there (${code}), and there is no flock`,
         { cause: error },
       );
     }

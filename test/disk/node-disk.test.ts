@@ -120,6 +120,20 @@ function parent(): void {
     assert.equal(order, ['write', 'close']);
   });
 
+  test('a part that cannot be read is an error of map, with either backend', async ({ root }) => {
+    for (const backend of loadMmap() === null ? (['mirror'] as const) : (['mirror', 'mmap'] as const)) {
+      const file = await new NodeDisk(root, backend).open(backend, 'create');
+      await file.write(Buffer.alloc(65536), 0, 65536, 0);
+      const fail = (): never => {
+        throw Object.assign(new Error('no'), { code: 'EIO' });
+      };
+      await patched({ readSync: fail }, async () => {
+        assert.throws(() => file.map(0, 65536), (error: unknown) => error instanceof DiskError && error.code === 'EIO');
+      });
+      await file.close();
+    }
+  });
+
   test('files belong to the account alone, and the root may be a symbolic link', async ({ disk, root }) => {
     await disk.makeDirectory('logs');
     await (await disk.open('logs/a', 'create')).close();
