@@ -4,7 +4,6 @@
 // Invariant: at every moment a crash leaves either the log as it was, or a prefix of it that reaches at
 // least to the cut; nothing below the cut is touched.
 import type { Disk } from '../index/disk.ts';
-import { NONE } from '../wire/limits.ts';
 import type { DamageRange } from './damage.ts';
 import { buildIndex } from './index-build.ts';
 import type { HandleCache } from './handles.ts';
@@ -68,6 +67,7 @@ async function shrink(segment: Segment, end: LogEnd, commitIndex: number, tools:
   await syncGate.run(() => file.sync());
   segment.end.set(end);
   segment.synced.set(end);
+  segment.forgetAfter(end.index);
   // Both slots, or the older one, being higher, would win should the newer one rot.
   segment.writeMark(scratch, commitIndex);
   segment.writeMark(scratch, commitIndex);
@@ -79,9 +79,8 @@ async function shrink(segment: Segment, end: LogEnd, commitIndex: number, tools:
 
 async function fixIndex(segment: Segment, reopen: boolean, tools: CutTools): Promise<void> {
   if (segment.count === 0) {
-    // The base of its times is that of its first batch, which is gone.
+    // Its base is the time of a batch that is gone.
     await segment.letGoIndex();
-    segment.firstMs = NONE;
   } else if (reopen) {
     const { disk, yieldTurn } = tools;
     const damaged = (range: DamageRange): void => segment.noteDamage(range);

@@ -113,8 +113,9 @@ export class Flusher {
     } else {
       pending.removed.push(...removed);
       pending.force ||= force;
-      // The lower one counts: what was appended between the two never got near a file.
-      if (end.index <= pending.end.index) {
+      // The lower one counts, the older of two equal ones: what was appended since then, and the
+      // segments that were planned for it, never got near a file.
+      if (end.index < pending.end.index) {
         pending.end = end;
         pending.target = target;
       }

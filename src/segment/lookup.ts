@@ -1,7 +1,10 @@
 // Where in the log an index, an offset or a time lies, and which term an entry has. Answered in the
 // same turn from memory and from open indexes; a segment that is not open raises ColdError.
 //
-// Invariant: an answer is exact for the log as it is now; nothing here waits.
+// Invariant: an answer is exact for the log as it is now; nothing here waits. Where a truncation has not
+// reached the disk yet, an index still has entries of what is gone, all of them at or above the first
+// index in memory: so from there on only memory is asked.
+import type { DiskFile } from '../index/disk.ts';
 import { IndexDamageError, type OffsetIndex } from '../index/offset-index.ts';
 import { assert } from '../wire/assert.ts';
 import { appendTime, baseOffset, batchCount, BatchFault, batchIndex, batchTerm, checkHeader, faultName } from '../wire/batch.ts';
@@ -12,7 +15,6 @@ import { endBefore } from './head.ts';
 import type { SegmentList } from './list.ts';
 import { LogEnd } from './mark.ts';
 import type { Segment } from './segment.ts';
-import { SegmentState } from './segment.ts';
 import type { Tail } from './tail.ts';
 import { TermTable } from './terms.ts';
 
@@ -60,15 +62,17 @@ export class Lookup {
     const segment = this.#list.withOffset(offset);
     if (offset < segment.firstOffset) return segment.firstIndex;
     if (segment.firstMs < 0) return segment.firstIndex - 1;
-    return segment.firstIndex + this.#ask(segment, (offsets) => offsets.findOffset(offset));
+    const found = segment.firstIndex + this.#ask(segment, (offsets) => offsets.findOffset(offset));
+    return Math.min(found, this.#tail.firstIndex - 1);
   }
 
   /** The first entry with append_time ≥ `ms`; lastIndex + 1 when there is none. Throws ColdError. */
   firstIndexAtTime(ms: number): number {
     const segment = this.#list.withTime(ms);
-    if (segment.state === SegmentState.PLANNED || segment.count === 0) return this.#tail.findTime(ms, segment.firstIndex);
-    const found = this.#ask(segment, (offsets) => offsets.findTime(ms));
-    return found < segment.count ? segment.firstIndex + found : this.#tail.findTime(ms, segment.end.index + 1);
+    const { firstIndex } = segment;
+    if (segment.count === 0 || firstIndex >= this.#tail.firstIndex) return this.#tail.findTime(ms, firstIndex);
+    const found = firstIndex + this.#ask(segment, (offsets) => offsets.findTime(ms));
+    return found < this.#tail.firstIndex ? found : this.#tail.findTime(ms, firstIndex);
   }
 
   /** Term of the entry `index`; 0 for index 0. Throws ColdError. */
@@ -83,9 +87,11 @@ export class Lookup {
       return first.termBefore;
     }
     const segment = this.#list.withIndex(index);
-    const termAfter = this.#list.after(segment)?.termBefore ?? lastTerm;
+    const next = this.#list.after(segment);
+    if (next !== null && index === next.firstIndex - 1) return next.termBefore;
+    const termAfter = next !== null ? next.termBefore : terms.firstIndex <= lastIndex ? terms.at(terms.firstIndex) : lastTerm;
     // Terms never go down, so equal ends leave nothing else in between.
-    if (index === segment.end.index || segment.termBefore === termAfter) return termAfter;
+    if (segment.termBefore === termAfter) return termAfter;
     if (segment.terms !== null) return segment.terms.at(index);
     throw new ColdError(() => this.#loadTerms(segment));
   }
@@ -144,44 +150,63 @@ export class Lookup {
     segment.pin();
     try {
       for (let wait = this.#handles.open(segment); wait !== null; wait = this.#handles.open(segment)) await wait;
+      const { cutCount } = this.#tail;
       const terms = new TermTable();
-      const last = segment.end.index;
+      const headers = new HeaderReader(segment);
+      const last = Math.min(segment.end.index, this.#tail.firstIndex - 1);
       for (let index = segment.firstIndex; index <= last; ) {
-        const term = await readTerm(segment, index);
+        const term = await headers.termOf(index);
         terms.add(index, term);
         let low = index;
         let high = last;
         while (low < high) {
           const middle = Math.ceil((low + high) / 2);
-          if ((await readTerm(segment, middle)) === term) low = middle;
+          if ((await headers.termOf(middle)) === term) low = middle;
           else high = middle - 1;
+          if (this.#tail.cutCount !== cutCount) return;
         }
         index = low + 1;
       }
-      segment.terms = terms;
+      if (this.#tail.cutCount === cutCount) segment.terms = terms;
+    } catch (error) {
+      if (!(error instanceof IndexDamageError)) throw error;
+      await this.rebuild(segment);
     } finally {
       segment.unpin();
     }
   }
 }
 
-/** The term in the header of one stored batch. Rejects with DamageError when that does not hold. */
-async function readTerm(segment: Segment, index: number): Promise<number> {
-  const header = Buffer.alloc(BATCH_HEADER_SIZE);
-  const position = segment.index!.positionAt(index - segment.firstIndex);
-  const size = await segment.file!.read(header, 0, BATCH_HEADER_SIZE, position);
-  const fault = checkHeader(header, 0, size);
-  if (fault === BatchFault.OK && batchIndex(header, 0) === index) return batchTerm(header, 0);
-  const range = damageAt(segment, index, fault === BatchFault.OK ? 'another batch' : faultName(fault));
-  segment.noteDamage(range);
-  throw new DamageError(range);
+/** Reads single headers of a pinned segment, whose open files stay what they are even if the cache moves on. */
+class HeaderReader {
+  readonly #segment: Segment;
+  readonly #file: DiskFile;
+  readonly #offsets: OffsetIndex;
+  readonly #header = Buffer.alloc(BATCH_HEADER_SIZE);
+
+  constructor(segment: Segment) {
+    this.#segment = segment;
+    this.#file = segment.file!;
+    this.#offsets = segment.index!;
+  }
+
+  /** Rejects with DamageError when the header does not hold. */
+  async termOf(index: number): Promise<number> {
+    const header = this.#header;
+    const position = this.#offsets.positionAt(index - this.#segment.firstIndex);
+    const size = await this.#file.read(header, 0, BATCH_HEADER_SIZE, position);
+    const fault = checkHeader(header, 0, size);
+    if (fault === BatchFault.OK && batchIndex(header, 0) === index) return batchTerm(header, 0);
+    const range = damageAt(this.#segment, this.#offsets, index, fault === BatchFault.OK ? 'another batch' : faultName(fault));
+    this.#segment.noteDamage(range);
+    throw new DamageError(range);
+  }
 }
 
 /** The damage of the batch `index`, with the records that its neighbours say it holds. */
-export function damageAt(segment: Segment, index: number, reason: string): DamageRange {
+export function damageAt(segment: Segment, offsets: OffsetIndex, index: number, reason: string): DamageRange {
   const known = segment.damage.find((range) => range.firstIndex <= index && index <= range.lastIndex);
   if (known !== undefined) return known;
-  const offsets = segment.index!;
   const i = index - segment.firstIndex;
   const next = i + 1 < offsets.count ? offsets.offsetAt(i + 1) : segment.end.nextOffset;
   return {

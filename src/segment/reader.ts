@@ -4,7 +4,7 @@
 // Invariant: what is returned begins with the asked index, is contiguous and verified, and does not
 // go above the limit; a segment is pinned from the choice of its position to the end of the read.
 import { DiskError } from '../index/disk.ts';
-import { IndexDamageError } from '../index/offset-index.ts';
+import { IndexDamageError, type OffsetIndex } from '../index/offset-index.ts';
 import { BatchFault, batchIndex, batchSize, checkBody, checkHeader, faultName } from '../wire/batch.ts';
 import { DamageError, type DamageRange } from './damage.ts';
 import type { HandleCache } from './handles.ts';
@@ -66,7 +66,9 @@ export class Reader {
     try {
       await this.#open(segment);
       if (index > segment.end.index) return this.#behind(segment, index);
-      return await this.#readFrom(segment, index, maxBytes, limitIndex);
+      // What is in memory is newer than the file where a truncation has not reached that yet.
+      const limit = Math.min(limitIndex, segment.end.index, Math.max(index, this.#tail.firstIndex - 1));
+      return await this.#readFrom(segment, index, maxBytes, limit);
     } catch (error) {
       if (!(error instanceof IndexDamageError)) throw error;
       await this.#lookup.rebuild(segment);
@@ -91,22 +93,23 @@ export class Reader {
     const endOf = (i: number): number => (i + 1 < segment.count ? offsets.positionAt(i + 1) : segment.end.position);
     const start = offsets.positionAt(first);
     let low = first;
-    let high = Math.min(limitIndex, segment.end.index) - segment.firstIndex;
+    let high = limitIndex - segment.firstIndex;
     while (low < high) {
       const middle = Math.ceil((low + high) / 2);
       if (endOf(middle) - start <= maxBytes) low = middle;
       else high = middle - 1;
     }
     const size = endOf(low) - start;
+    const { cutCount } = this.#tail;
     const buffer = Buffer.allocUnsafeSlow(size);
     const count = await segment.file!.read(buffer, 0, size, start);
     // A truncation may have put other bytes there, which are not damage.
-    if (segment.index !== offsets || segment.firstIndex + low > segment.end.index) return null;
-    return this.#verified(segment, index, buffer, count);
+    if (this.#tail.cutCount !== cutCount) return null;
+    return this.#verified(segment, offsets, index, buffer, count);
   }
 
   /** The batches of `buffer` up to the first that does not hold. */
-  async #verified(segment: Segment, index: number, buffer: Buffer, size: number): Promise<StoredRange | null> {
+  async #verified(segment: Segment, offsets: OffsetIndex, index: number, buffer: Buffer, size: number): Promise<StoredRange | null> {
     let at = 0;
     let next = index;
     let fault = '';
@@ -122,7 +125,7 @@ export class Reader {
       await this.#lookup.rebuild(segment);
       return null;
     }
-    throw this.#damage(segment, damageAt(segment, index, fault));
+    throw this.#damage(segment, damageAt(segment, offsets, index, fault));
   }
 
   /** Nothing of the segment reaches `index`: it is cut away by now, or a file is missing behind this one. */

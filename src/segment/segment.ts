@@ -45,7 +45,7 @@ export class Segment {
   /** Terms of its entries, where it is sealed, has more than one, and was asked for them. */
   terms: TermTable | null = null;
   /** Damage found in it so far. */
-  readonly damage: DamageRange[] = [];
+  damage: DamageRange[] = [];
   #pins = 0;
   readonly #retired: Array<{ close(): Promise<void> }> = [];
   readonly #waiting: Array<() => void> = [];
@@ -107,6 +107,12 @@ export class Segment {
   noteDamage(range: DamageRange): void {
     const known = this.damage.some((other) => other.position === range.position && other.firstIndex === range.firstIndex);
     if (!known) this.damage.push(range);
+  }
+
+  /** Drops what was found out about entries above `index`, which are being cut off. */
+  forgetAfter(index: number): void {
+    this.terms = null;
+    this.damage = this.damage.filter((range) => range.firstIndex <= index);
   }
 
   /** Parts with the index alone, to take another one. */

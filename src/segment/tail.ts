@@ -38,6 +38,8 @@ export class Tail {
   lastAppendTime: number;
   /** Appended and not yet covered by a finished write. */
   unwrittenBytes = 0;
+  /** Truncations so far: what was read from disk across one is in doubt. */
+  cutCount = 0;
   /** Memory held by the slabs. */
   memoryBytes = 0;
   #maxSegmentAgeMs: number;
@@ -259,6 +261,9 @@ export class Tail {
     }
     const last = this.slabs[this.slabs.length - 1];
     if (last !== undefined && last.endIndex > from) last.cut(from);
+    // The base of an index's times is that of the first batch, which will be another one.
+    if (end.index < segment.firstIndex) segment.firstMs = NONE;
+    this.cutCount++;
     this.#slab = null;
     this.#segment = segment;
     this.#position = end.position;

@@ -81,11 +81,16 @@ class Life {
     if (log.lastIndex < low) return;
     const from = prng.between(Math.max(low, log.lastIndex - prng.pick([3, 20, 200])), log.lastIndex);
     const done = log.truncateSuffix(from);
-    done.catch(() => {});
+    let failure: unknown = null;
+    this.remember();
+    const { serial } = this;
+    done.then(() => this.removed(from, serial)).catch((error) => (failure = error));
     // Far into sealed segments the place is read from disk first.
     while (!log.acceptsAppends) await turn();
+    if (failure !== null) throw failure;
     assert.is(log.lastIndex, from - 1);
     model.truncate(from);
+    this.matchEnd();
     model.term++;
     this.acked = Math.min(this.acked, from - 1);
     if (prng.chance(0.3)) await done;
@@ -120,6 +125,7 @@ class Life {
   }
 
   async reopen(crash: () => SimDisk, exact: boolean): Promise<void> {
+    this.remember();
     const before = this.model;
     const { acked } = this;
     const firstIndex = this.log.firstIndex;
@@ -148,24 +154,46 @@ class Life {
     for (const [i, entry] of entries.entries()) {
       const index = log.firstIndex + i;
       const known = this.history.get(index);
-      const wanted = index <= this.acked && index >= before.firstIndex ? [before.at(index)] : (known ?? []);
+      const wanted = index <= this.acked && index >= before.firstIndex ? [before.at(index)] : (known ?? []).map((version) => version.entry);
       assert.ok(wanted.some((other) => other.equals(entry)), `entry ${index} was never appended`);
     }
     model.truncate(log.lastIndex + 1);
     this.model = model;
+    this.matchEnd();
   }
 
-  /** Every version of every index that was ever appended. */
-  readonly history = new Map<number, Buffer[]>();
+  /** The log's end is that of its last entry; an emptied log keeps the state before its first. */
+  matchEnd(): void {
+    const { log, model } = this;
+    if (model.entries.length > 0) {
+      assert.is(log.lastTerm, model.term);
+      assert.is(log.lastAppendTime, model.lastTime);
+    }
+    assert.is(log.nextOffset, model.nextOffset);
+    model.term = Math.max(1, log.lastTerm);
+    model.lastTime = log.lastAppendTime;
+  }
+
+  /** Every version of every index that may still be on disk, with when it was first seen. */
+  readonly history = new Map<number, Array<{ entry: Buffer; serial: number }>>();
+  serial = 0;
 
   remember(): void {
+    this.serial++;
     for (let i = this.model.entries.length - 1; i >= 0; i--) {
       const index = this.model.firstIndex + i;
       const versions = this.history.get(index) ?? [];
       const entry = this.model.entries[i]!;
-      if (versions.some((other) => other.equals(entry))) return;
-      versions.push(entry);
+      if (versions.some((other) => other.entry.equals(entry))) return;
+      versions.push({ entry, serial: this.serial });
       this.history.set(index, versions);
+    }
+  }
+
+  /** A truncation has ended: what it removed must never be seen again. */
+  removed(from: number, serial: number): void {
+    for (const [index, versions] of this.history) {
+      if (index >= from) this.history.set(index, versions.filter((version) => version.serial > serial));
     }
   }
 }
