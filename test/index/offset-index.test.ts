@@ -186,6 +186,28 @@ for (const kind of testDisks()) {
     await again.close();
   });
 
+  test('seals anew what was only cut, and what was only added to', async ({ disk, prng }) => {
+    const list = entries(prng, ENTRIES_PER_BLOCK + 9);
+    const index = await create(disk);
+    await fill(index, list);
+    await index.seal();
+    await index.close();
+    const cut = (await reopen(disk, list.length)) as OffsetIndex;
+    cut.truncate(ENTRIES_PER_BLOCK - 5);
+    await cut.seal();
+    await cut.close();
+    const longer = (await reopen(disk, ENTRIES_PER_BLOCK - 5)) as OffsetIndex;
+    assert.ok(longer.verifySealed());
+    await fill(longer, list.slice(ENTRIES_PER_BLOCK - 5, -1));
+    assert.is(longer.verifySealed(), false, 'no seal while it changes');
+    await longer.seal();
+    await longer.close();
+    const again = (await reopen(disk, list.length - 1)) as OffsetIndex;
+    assert.ok(again.verifySealed());
+    check(again, list.slice(0, -1), prng);
+    await again.close();
+  });
+
   test('stays usable until the last holder lets go', async ({ disk, prng }) => {
     const list = entries(prng, 5);
     const index = await create(disk);
