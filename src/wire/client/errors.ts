@@ -33,3 +33,13 @@ export class LocalError extends ProtocolError {
     this.name = NAMES.get(code)!;
   }
 }
+
+/** The same error, saying that the outcome is known or not. */
+export function withOutcome(error: ProtocolError, outcome: Outcome): ProtocolError {
+  const isUnknown = outcome === 'unknown';
+  if (error.outcomeUnknown === isUnknown) return error;
+  if (error instanceof LocalError) return new LocalError(error.code as number as LocalCode, error.message, outcome, error.cause);
+  const classBits = (error.class & ~CLASS_OUTCOME_UNKNOWN) | (isUnknown ? CLASS_OUTCOME_UNKNOWN : 0);
+  const { message, retryAfterMs, detail } = error;
+  return new ProtocolError(error.code, { ...detail, message, retryAfterMs, class: classBits, cause: error });
+}

@@ -12,7 +12,8 @@ import { ErrorCode, ProtocolError } from '../errors.ts';
 import { BATCH_HEADER_SIZE, BATCH_RECORDS_MAX, NONE } from '../limits.ts';
 import { recordSize } from '../record.ts';
 import type { RecordInput } from '../record.ts';
-import { LocalCode, LocalError } from './errors.ts';
+import { LocalCode, LocalError, withOutcome } from './errors.ts';
+import type { Outcome } from './errors.ts';
 import { ProducerBatch } from './producer-batch.ts';
 import type { RecordWaiter } from './producer-batch.ts';
 import type { Receipt } from './types.ts';
@@ -229,11 +230,11 @@ export class ProducerCore {
     this.nextToSend = 0;
     this.inFlight = 0;
     batches.forEach((batch, i) => {
-      // The first one met the error itself. What was never sent certainly had no effect, and the
-      // refusal of one that was sent once may say so too.
+      // What was never sent certainly had no effect; what was refused the only time it was sent may say so.
       const isUnknown = batch.sendings > 1 || (batch.sendings === 1 && batch.error?.outcomeUnknown !== false);
-      const isOwn = i === 0 && (isUnknown || !error.outcomeUnknown);
-      this.drop(batch, isOwn ? error : afterFailure(error, isUnknown));
+      const outcome = isUnknown ? 'unknown' : 'none';
+      // The first one met the error itself, the others are lost because of it.
+      this.drop(batch, i === 0 ? withOutcome(error, outcome) : afterFailure(error, outcome));
     });
   }
 
@@ -369,7 +370,6 @@ export class ProducerCore {
   }
 }
 
-function afterFailure(error: ProtocolError, wasSent: boolean): ProtocolError {
-  const message = `the producer failed: ${error.message}`;
-  return new LocalError(LocalCode.PRODUCER_FAILED, message, wasSent ? 'unknown' : 'none', error);
+function afterFailure(error: ProtocolError, outcome: Outcome): ProtocolError {
+  return new LocalError(LocalCode.PRODUCER_FAILED, `the producer failed: ${error.message}`, outcome, error);
 }
