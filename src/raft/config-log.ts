@@ -51,6 +51,13 @@ export class ConfigLog {
     return this.entries.filter((entry) => entry.index >= from && entry.index <= to);
   }
 
+  /** The newest entry at or before `commitIndex`, and all after it: each may be the one that counts. */
+  notYetSuperseded(commitIndex: Index): readonly ConfigEntry[] {
+    let from = this.entries.length - 1;
+    while (from > 0 && this.entries[from]!.index > commitIndex) from--;
+    return this.entries.slice(Math.max(from, 0));
+  }
+
   all(): readonly ConfigEntry[] {
     return this.entries;
   }

@@ -18,11 +18,11 @@ import {
 } from './transitions.ts';
 
 /**
- * Whether this replica may try to lead: it is a voter of its newest configuration and can serve.
+ * Whether this replica may try to lead: it is a voter (or was until just now) and can serve.
  * A damaged one only where nobody else could (DESIGN §4).
  */
 export function canCampaign(s: RaftState): boolean {
-  if (s.role === 'leader' || !s.isVoter) return false;
+  if (s.role === 'leader' || !s.mayBeNeeded) return false;
   return s.serving === 'ready' || (s.serving === 'damaged' && s.isSoleVoter);
 }
 

@@ -168,6 +168,18 @@ export class RaftState {
     return isVoter(this.config, this.identity.replicaId);
   }
 
+  /**
+   * Thesis §4.2.2, figure 4.6: until the configuration that drops it is committed, a former voter
+   * may be the only one whose log is long enough to be elected. Its own vote does not count then.
+   */
+  get mayBeNeeded(): boolean {
+    if (this.isVoter) return true;
+    const { configs } = this.log;
+    if (configs.latest.index <= this.commitIndex) return false;
+    const { replicaId } = this.identity;
+    return configs.notYetSuperseded(this.commitIndex).some(({ config }) => isVoter(config, replicaId));
+  }
+
   get isSoleVoter(): boolean {
     return isSoleVoter(this.config, this.identity.replicaId);
   }

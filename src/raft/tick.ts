@@ -4,7 +4,7 @@
 // an election a late tick counts as one (DESIGN §4): after a pause of this process, heartbeats may
 // be waiting unread, and every stall of the event loop would otherwise be an election.
 import { assert } from '../wire/assert.ts';
-import { campaign } from './election.ts';
+import { campaign, canCampaign } from './election.ts';
 import { heartbeatAll } from './heartbeat.ts';
 import { hasQuorum } from './liveness.ts';
 import type { RaftState } from './state.ts';
@@ -39,6 +39,6 @@ function tickElection(s: RaftState, elapsedMs: number): void {
   if (s.electionElapsedMs < s.electionTimeoutMs) return;
   // Whoever led is not heard any more, also for those who may not campaign themselves.
   if (s.role === 'follower') becomeFollower(s, s.term, NOBODY, '');
-  restartElectionTimer(s);
-  campaign(s);
+  if (canCampaign(s)) campaign(s);
+  else restartElectionTimer(s);
 }

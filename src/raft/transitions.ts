@@ -82,7 +82,7 @@ export function becomePreCandidate(s: RaftState): void {
 /** Raft §5.2: to begin an election a follower increments its term and votes for itself. */
 export function becomeCandidate(s: RaftState, isTransfer: boolean): void {
   assert(s.role !== 'leader', 'a leader does not campaign');
-  assert(s.isVoter, 'only voters campaign');
+  assert(s.mayBeNeeded, 'only voters campaign');
   leaveForCampaign(s);
   raiseTerm(s, s.term + 1);
   castVote(s, s.identity.replicaId);

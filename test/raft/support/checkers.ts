@@ -37,12 +37,9 @@ export class Checkers {
     assert(before.prevTerm === prevTerm, `I4: two histories before index/term ${key}`);
   }
 
-  /** I1, I2, and leader completeness (Raft §5.4.3): who leads holds all that was committed. */
+  /** I1, and leader completeness (Raft §5.4.3): who leads holds all that was committed. */
   roleChanged(replica: Replica): void {
     const node = replica.running();
-    const lastTerm = this.terms.get(replica.id) ?? 0;
-    assert(node.term >= lastTerm, `I2: replica ${replica.id} went back from term ${lastTerm} to ${node.term}`);
-    this.terms.set(replica.id, node.term);
     if (node.role !== 'leader') return;
     const known = this.leaders.get(node.term);
     assert(known === undefined || known === replica.id, `I1: two leaders in term ${node.term}`);
@@ -57,18 +54,21 @@ export class Checkers {
   reported(replica: Replica, from: number, to: number): void {
     for (let i = from; i <= to; i++) {
       const entry = replica.entryAt(i);
-      assert(i <= replica.diskLastIndex, `I6: replica ${replica.id} may apply ${i} before it is on its disk`);
+      assert(replica.isOnDisk(i), `I6: replica ${replica.id} may apply ${i} before it is on its disk`);
       assert((this.committed[i] ?? entry) === entry, `I7: another entry was committed at ${i}`);
       this.committed[i] = entry;
     }
   }
 
-  /** I3: promises leave after they are on disk. */
+  /** I3: promises leave after they are on disk. I2: and no term after a higher one, across restarts. */
   sent(replica: Replica, message: Message): void {
     const { hard } = replica.disk;
+    const lastTerm = this.terms.get(replica.id) ?? 0;
+    assert(message.term >= lastTerm, `I2: replica ${replica.id} went back from term ${lastTerm} to ${message.term}`);
+    this.terms.set(replica.id, message.term);
     assert(message.term <= Math.max(hard.term, replica.diskLastTerm), 'I3: a term is on disk before it is named');
     if (message.kind === MessageKind.AppendAck) {
-      assert(message.match <= replica.diskLastIndex, 'I3: an ack names only what is on disk');
+      assert(replica.isOnDisk(message.match), 'I3: an ack names only what is on disk');
     }
     if (message.kind === MessageKind.VoteReply && message.granted) {
       assert(hard.term === message.term && hard.vote === message.to, 'I3: a vote is on disk before it leaves');

@@ -66,7 +66,8 @@ export class Replica {
   entries: Entry[] = [];
   baseIndex = 0;
   baseTerm = 0;
-  pendingHard: HardState | null = null;
+  /** Hard states being written, oldest first. */
+  pendingHards: HardState[] = [];
   writes: Write[] = [];
   state: number[] = [];
   reads: ReadState[] = [];
@@ -99,6 +100,11 @@ export class Replica {
   get diskLastIndex(): number {
     return this.disk.baseIndex + this.disk.entries.length;
   }
+  /** What the disk holds at `index` is what the process believes is there. */
+  isOnDisk(index: number): boolean {
+    if (index <= this.disk.baseIndex) return true;
+    return this.disk.entries[index - this.disk.baseIndex - 1] === this.entryAt(index);
+  }
   get diskLastTerm(): number {
     return this.disk.entries.at(-1)?.term ?? this.disk.baseTerm;
   }
@@ -123,7 +129,7 @@ export class Replica {
     this.baseTerm = disk.baseTerm;
     this.entries = [...disk.entries];
     this.state = [...disk.snapshot.state];
-    this.pendingHard = null;
+    this.pendingHards = [];
     this.writes = [];
     this.reads = [];
     this.readsFailedTo = 0;
@@ -170,13 +176,14 @@ export class Replica {
     };
   }
 
-  /** Process gone; of the queued writes, the first `survivors` reached the disk without our knowing. */
-  crash(survivors = 0): void {
+  /** Process gone; of what was queued, the first so many reached the disk without anybody knowing. */
+  crash(survivors = 0, hardSurvivors = 0): void {
     this.node = null;
-    if (this.pendingHard && survivors > 0) this.disk.hard = hardOf(this.pendingHard);
+    const hard = this.pendingHards[hardSurvivors - 1];
+    if (hard) this.disk.hard = hardOf(hard);
     for (const write of this.writes.slice(0, survivors)) this.toDisk(write);
     this.writes = [];
-    this.pendingHard = null;
+    this.pendingHards = [];
   }
 
   /** Runs one input and everything that follows from it, save the completion of writes. */
@@ -194,7 +201,7 @@ export class Replica {
   private flush(): void {
     const effects = this.running().flush();
     this.world.note(this, effects);
-    if (effects.hardState) this.pendingHard = effects.hardState;
+    if (effects.hardState) this.pendingHards.push(effects.hardState);
     for (const op of effects.log) this.take(op);
     for (const message of effects.messages) this.transmit(message);
     if (effects.committedTo >= effects.committedFrom) this.apply(effects.committedFrom, effects.committedTo);
@@ -253,18 +260,18 @@ export class Replica {
     this.running().applied(to);
   }
 
-  /** Finishes writes: the hard state, then up to `count` log operations. True if there was any. */
+  /** Finishes writes: all hard states, then up to `count` log operations. True if there was any. */
   persist(count = Infinity): boolean {
-    let any = this.persistHard();
+    let any = false;
+    while (this.persistHard()) any = true;
     for (let i = 0; i < count && this.persistWrite(); i++) any = true;
     return any;
   }
 
   persistHard(): boolean {
-    const hard = this.pendingHard;
-    if (hard === null) return false;
+    const hard = this.pendingHards.shift();
+    if (hard === undefined) return false;
     this.disk.hard = hardOf(hard);
-    this.pendingHard = null;
     this.input((node) => node.hardStatePersisted(hard.sequence));
     return true;
   }
