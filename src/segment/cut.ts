@@ -52,16 +52,30 @@ export async function performCut(cut: PendingCut, commitIndex: number, tools: Cu
 }
 
 async function shrink(segment: Segment, end: LogEnd, commitIndex: number, tools: CutTools): Promise<void> {
-  const { disk, syncGate, scratch } = tools;
-  const reopen = segment.state === SegmentState.SEALED;
-  if (reopen) {
-    await tools.handles.reclaim(segment);
-    // A sealed index must not be found again once other batches follow under the same numbers.
-    await removeIfThere(disk, segment.indexPath);
-    await disk.syncDirectory(segment.directory);
-    segment.file = await disk.open(segment.path, 'write');
-    segment.state = SegmentState.ACTIVE;
+  if (segment.state === SegmentState.ACTIVE) {
+    await cutFile(segment, end, commitIndex, tools);
+    await cutIndex(segment);
+    return;
   }
+  const { disk, handles } = tools;
+  await handles.reclaim(segment);
+  // A sealed index must not be found again once other batches follow under the same numbers.
+  await removeIfThere(disk, segment.indexPath);
+  await disk.syncDirectory(segment.directory);
+  segment.file = await disk.open(segment.path, 'write');
+  try {
+    await cutFile(segment, end, commitIndex, tools);
+    await newIndex(segment, tools);
+  } catch (error) {
+    // The log fails now, but what it holds can still be read.
+    await segment.letGo();
+    throw error;
+  }
+  segment.state = SegmentState.ACTIVE;
+}
+
+async function cutFile(segment: Segment, end: LogEnd, commitIndex: number, tools: CutTools): Promise<void> {
+  const { syncGate, scratch } = tools;
   const file = segment.file!;
   // What stays may be written and not yet synced (interval, memory): it must be before a mark names it.
   await syncGate.run(() => file.sync());
@@ -73,21 +87,21 @@ async function shrink(segment: Segment, end: LogEnd, commitIndex: number, tools:
   segment.writeMark(scratch, commitIndex);
   await syncGate.run(() => file.sync());
   await file.truncate(end.position);
+  segment.zeroedTo = 0;
   await syncGate.run(() => file.sync());
-  await fixIndex(segment, reopen, tools);
 }
 
-async function fixIndex(segment: Segment, reopen: boolean, tools: CutTools): Promise<void> {
-  if (segment.count === 0) {
-    // Its base is the time of a batch that is gone.
-    await segment.letGoIndex();
-  } else if (reopen) {
-    const { disk, yieldTurn } = tools;
-    const damaged = (range: DamageRange): void => segment.noteDamage(range);
-    const file = segment.file!;
-    segment.index = await buildIndex({ disk, segment, file, final: segment.end, visit: null, header: null, lost: null, damaged, yieldTurn });
-    segment.indexBuilt = true;
-  } else {
-    segment.index?.truncate(segment.count);
-  }
+async function cutIndex(segment: Segment): Promise<void> {
+  // Without an entry it would keep the time of a batch that is gone as its base.
+  if (segment.count === 0) await segment.letGoIndex();
+  else segment.index?.truncate(segment.count);
+}
+
+async function newIndex(segment: Segment, tools: CutTools): Promise<void> {
+  if (segment.count === 0) return;
+  const { disk, yieldTurn } = tools;
+  const damaged = (range: DamageRange): void => segment.noteDamage(range);
+  const file = segment.file!;
+  segment.index = await buildIndex({ disk, segment, file, final: segment.end, visit: null, header: null, lost: null, damaged, yieldTurn });
+  segment.indexBuilt = true;
 }

@@ -12,6 +12,7 @@ import { MARK_SLOT_SIZE } from './mark.ts';
 import { type Segment, SegmentState } from './segment.ts';
 import { createUnnamed, discardUnnamed, giveName, removeIfThere, type UnnamedFile, writeHead } from './segment-file.ts';
 import type { WriteGroup } from './write-group.ts';
+import { cutZeros, zeroAhead } from './zero-ahead.ts';
 
 /** Index entries for which room is made ahead, beyond those of the last group. */
 const ENTRIES_AHEAD = 2048;
@@ -55,9 +56,10 @@ export class SegmentWriter {
     if (this.unsynced) await this.#syncAndMark(this.newest, commitIndex);
   }
 
-  /** Waits for what runs in the background. */
+  /** Waits for what runs in the background. Zeros behind the end are cut off: they are only for what comes next. */
   async close(): Promise<void> {
     await this.#sealing;
+    if (this.newest.file !== null) await cutZeros(this.newest).catch(() => {});
     const prepared = await this.#takePrepared();
     if (prepared !== null) await discardUnnamed(this.#parts.options.disk, prepared);
   }
@@ -79,6 +81,8 @@ export class SegmentWriter {
       group.indexPart(i, index);
       await write;
     }
+    const { durability, segmentBytes } = this.#parts.options;
+    if (durability.mode === 'fsync') await zeroAhead(segment, group.end.position, group.bytes, segmentBytes);
     // Ahead of need, so that the next group finds room.
     index.ensureRoom(group.batchCount + ENTRIES_AHEAD)?.catch(() => {});
   }
@@ -146,6 +150,7 @@ export class SegmentWriter {
   async #undoFirst(segment: Segment, unnamed: UnnamedFile): Promise<void> {
     const { disk } = this.#parts.options;
     segment.file = null;
+    segment.zeroedTo = 0;
     await segment.letGoIndex();
     await discardUnnamed(disk, unnamed);
     await removeIfThere(disk, segment.indexPath).catch(() => {});
@@ -155,6 +160,7 @@ export class SegmentWriter {
   async #settle(segment: Segment, commitIndex: number): Promise<void> {
     if (segment.state === SegmentState.SEALED) return;
     if (segment.synced.index < segment.end.index) await this.#syncAndMark(segment, commitIndex);
+    await cutZeros(segment);
     await this.#sync(segment.file!);
   }
 

@@ -30,6 +30,8 @@ export class Segment {
   readonly end: LogEnd;
   /** After the last batch that a sync covered. */
   readonly synced: LogEnd;
+  /** The file may hold zeros from `end.position` up to here; 0 = none. */
+  zeroedTo = 0;
   /** Sequence of the mark's newest slot. */
   markSequence = FIRST_MARK_SEQUENCE;
   /** Null while it is not open. */
