@@ -127,7 +127,7 @@ function sendLoop(files) {
       const buffer = Buffer.allocUnsafe(HEADER_SIZE + 10 + size);
       buffer.fill(0, 0, HEADER_SIZE + 10);
       buffer.writeUInt32BE(8 + 10 + size, 0);
-      buffer[4] = 33;
+      buffer[4] = 0x33;
       buffer[5] = 3;
       buffer.writeUInt32BE(1, 8);
       read(descriptor, buffer, HEADER_SIZE + 10, size, position, (error) => {

@@ -11,8 +11,8 @@ import { BATCH_HEADER_SIZE, FRAME_HEADER_SIZE, creditFrame, opening, subscribeFr
 
 const options = JSON.parse(process.argv[2]);
 const CREDIT = 16 * 1024 * 1024;
-const SUBSCRIBE = 31;
-const DELIVER = 33;
+const SUBSCRIBE = 0x31;
+const DELIVER = 0x33;
 const FROM_EARLIEST = 1;
 
 const socket =

@@ -40,7 +40,7 @@ export function produceFrame(log, batch) {
   const at = 2 + log.length + 6;
   payload.writeUInt32BE(NONE_HIGH, at);
   payload.writeUInt32BE(NONE_HIGH, at + 4);
-  return frame(20, 0, 0, Buffer.concat([payload, batch]));
+  return frame(0x20, 0, 0, Buffer.concat([payload, batch]));
 }
 
 /** SUBSCRIBE from the first offset with `credit` bytes. */
@@ -50,14 +50,14 @@ export function subscribeFrame(log, id, from, credit) {
   payload.write(log, 2, 'latin1');
   payload[2 + log.length] = from;
   payload.writeUInt32BE(credit, 2 + log.length + 12);
-  return frame(31, 0, id, payload);
+  return frame(0x31, 0, id, payload);
 }
 
 /** CREDIT for an open subscription. */
 export function creditFrame(id, bytes) {
   const payload = Buffer.alloc(6);
   payload.writeUInt32BE(bytes, 0);
-  return frame(32, 0, id, payload);
+  return frame(0x32, 0, id, payload);
 }
 
 export function frame(op, flags, id, payload) {

@@ -10,7 +10,8 @@ import { crc32 } from 'node:zlib';
 import { BATCH_HEADER_SIZE, FRAME_HEADER_SIZE, buildBatch, creditFrame, opening, produceFrame, subscribeFrame } from './frames.mjs';
 
 const options = JSON.parse(process.argv[2]);
-const DELIVER = 33;
+const SUBSCRIBE = 0x31;
+const DELIVER = 0x33;
 const FROM_NEXT = 2;
 /** Where the record's first eight value bytes lie in a batch of one. */
 const VALUE_AT = BATCH_HEADER_SIZE + 13;
@@ -27,7 +28,7 @@ let sent = 0;
 const reader = open();
 reader.write(Buffer.concat([opening(), subscribeFrame(options.log, 7, FROM_NEXT, 64 * 1024 * 1024)]));
 const onReaderFrame = (frame) => {
-  if (frame[4] === 31) startProducing();
+  if (frame[4] === SUBSCRIBE) startProducing();
   if (frame[4] !== DELIVER) return;
   const now = performance.now();
   let at = FRAME_HEADER_SIZE + 10 + frame.readUInt16BE(FRAME_HEADER_SIZE + 8);

@@ -3,7 +3,7 @@
 import { connect } from 'node:net';
 import { crc32 } from 'node:zlib';
 
-export const Op = { HELLO: 1, CREATE_LOG: 11, DESCRIBE_LOG: 13, PRODUCE: 20, INIT_PRODUCER: 21, FETCH: 30 };
+export const Op = { HELLO: 1, CREATE_LOG: 0x11, PRODUCE: 0x20, INIT_PRODUCER: 0x21, FETCH: 0x30 };
 const BATCH_HEADER_SIZE = 72;
 
 export class Connection {
