@@ -125,6 +125,8 @@ export class LogReplica implements GroupEvents, PendingVisitor<Session> {
   /** One PRODUCE for this log, parsed; authorized already. The batch is buffer[view.batchStart, batchEnd). */
   produce(session: Session, use: LogUse, id: number, view: ProduceView, buffer: Buffer): void {
     const { context, overlay, verdict } = this;
+    // Nothing is ahead of it: only requests in flight bind its deadline.
+    if (this.pending.length === 0) use.lastDeadlineMs = 0;
     const deadlineMs = use.deadline(context.clock.monotonicMs(), view.timeoutMs);
     if (view.hasUid && !this.hasUid(buffer, view.uidStart)) {
       return this.keepPlace(session, id, deadlineMs, ErrorCode.LOG_CHANGED, 0, null);

@@ -1,73 +1,106 @@
 // Reads data out of one log: whole committed batches, without the control batches between them, from
 // the tail cache at once or from the disk later. It keeps nothing and decides nothing about waiting.
 //
-// Invariant: no entry above `limitIndex` is ever returned, and no control batch; `nextIndex` is right
-// behind the last entry that was looked at, so that a run of control batches is passed only once.
+// Invariant: no entry above `limitIndex` is ever returned, and no control batch; a run ends at the limit
+// or at the first batch with which it would exceed `bytesMax`, and holds at least one if there is one.
 import { batchCount, baseOffset, batchSize, isControl } from '../wire/batch.ts';
 import type { SegmentedLog } from '../segment/log.ts';
 
-/** What one read found. `bytes` 0 means that only control batches were there. */
-export interface DataRun {
-  readonly buffers: Buffer[];
-  readonly bytes: number;
-  /** Index to go on from. */
-  readonly nextIndex: number;
+/** What one read found; `bytes` 0 means that there are only control batches up to the limit. */
+export class DataRun {
+  readonly buffers: Buffer[] = [];
+  bytes = 0;
+  /** Index to go on from: a stretch of control batches is passed only once. */
+  nextIndex: number;
   /** One past the last record in `buffers`; −1 when there is none. */
-  readonly nextOffset: number;
-}
+  nextOffset = -1;
 
-/** From verified memory: null when `index` is no longer (or not) there. Zero-copy. */
-export function readCachedData(log: SegmentedLog, index: number, bytesMax: number, limitIndex: number): DataRun | null {
-  let from = index;
-  while (from <= limitIndex) {
-    const found = log.readCached(from, bytesMax, limitIndex);
-    if (found === null) return null;
-    const run = withoutControl(found.buffers, found.nextIndex);
-    if (run.bytes > 0) return run;
-    from = run.nextIndex;
+  constructor(index: number) {
+    this.nextIndex = index;
   }
-  return { buffers: [], bytes: 0, nextIndex: from, nextOffset: -1 };
-}
 
-/** From the disk, both checksums of every batch verified. Rejects with DamageError or DiskError. */
-export async function readStoredData(
-  log: SegmentedLog,
-  index: number,
-  bytesMax: number,
-  limitIndex: number,
-): Promise<DataRun> {
-  let from = index;
-  while (from <= limitIndex) {
-    const found = await log.read(from, bytesMax, limitIndex);
-    const run = withoutControl(found.buffers, found.lastIndex + 1);
-    if (run.bytes > 0) return run;
-    from = run.nextIndex;
+  /** Takes over what was found from `nextIndex` on; false when that would be too much. */
+  add(buffers: readonly Buffer[], nextIndex: number, bytesMax: number): boolean {
+    // Only a first batch may be larger than what is asked for: then it is alone.
+    if (this.bytes > 0 && this.bytes + sizeOf(buffers) > bytesMax && dataSize(buffers) > bytesMax - this.bytes) return false;
+    for (const buffer of buffers) this.#addData(buffer);
+    this.nextIndex = nextIndex;
+    return true;
   }
-  return { buffers: [], bytes: 0, nextIndex: from, nextOffset: -1 };
-}
 
-/** Cuts control batches out; buffers without one stay as they are. */
-export function withoutControl(buffers: readonly Buffer[], nextIndex: number): DataRun {
-  const kept: Buffer[] = [];
-  let bytes = 0;
-  let nextOffset = -1;
-  for (const buffer of buffers) {
+  /** Cuts control batches out; a buffer without one stays as it is. */
+  #addData(buffer: Buffer): void {
     let start = 0;
-    let at = 0;
-    while (at < buffer.length) {
+    for (let at = 0; at < buffer.length; ) {
       const end = at + batchSize(buffer, at);
       if (isControl(buffer, at)) {
-        if (at > start) kept.push(buffer.subarray(start, at));
-        bytes += at - start;
+        this.#push(buffer, start, at);
         start = end;
       } else {
-        nextOffset = baseOffset(buffer, at) + batchCount(buffer, at);
+        this.nextOffset = baseOffset(buffer, at) + batchCount(buffer, at);
       }
       at = end;
     }
-    if (start === 0) kept.push(buffer);
-    else if (start < buffer.length) kept.push(buffer.subarray(start));
-    bytes += buffer.length - start;
+    this.#push(buffer, start, buffer.length);
   }
-  return { buffers: kept, bytes, nextIndex, nextOffset };
+
+  #push(buffer: Buffer, start: number, end: number): void {
+    if (start === end) return;
+    this.buffers.push(end - start === buffer.length ? buffer : buffer.subarray(start, end));
+    this.bytes += end - start;
+  }
+}
+
+/** From verified memory: null when `index` is no longer there. Zero-copy. */
+export function readCachedData(log: SegmentedLog, index: number, bytesMax: number, limitIndex: number): DataRun | null {
+  const run = new DataRun(index);
+  while (wantsMore(run, bytesMax, limitIndex)) {
+    const found = log.readCached(run.nextIndex, bytesMax - run.bytes, limitIndex);
+    if (found === null) return null;
+    if (!run.add(found.buffers, found.nextIndex, bytesMax)) break;
+  }
+  return run;
+}
+
+/**
+ * From disk and memory, both checksums of every stored batch verified. Rejects with DamageError or
+ * DiskError when not even the first batch can be read.
+ */
+export async function readStoredData(log: SegmentedLog, index: number, bytesMax: number, limitIndex: number): Promise<DataRun> {
+  const run = new DataRun(index);
+  while (wantsMore(run, bytesMax, limitIndex)) {
+    const found = log.readCached(run.nextIndex, bytesMax - run.bytes, limitIndex);
+    if (found !== null) {
+      if (!run.add(found.buffers, found.nextIndex, bytesMax)) break;
+      continue;
+    }
+    try {
+      const stored = await log.read(run.nextIndex, bytesMax - run.bytes, limitIndex);
+      if (!run.add(stored.buffers, stored.lastIndex + 1, bytesMax)) break;
+    } catch (error) {
+      if (run.bytes === 0) throw error;
+      break;
+    }
+  }
+  return run;
+}
+
+function wantsMore(run: DataRun, bytesMax: number, limitIndex: number): boolean {
+  return run.nextIndex <= limitIndex && (run.bytes < bytesMax || run.bytes === 0);
+}
+
+function sizeOf(buffers: readonly Buffer[]): number {
+  let size = 0;
+  for (const buffer of buffers) size += buffer.length;
+  return size;
+}
+
+function dataSize(buffers: readonly Buffer[]): number {
+  let size = 0;
+  for (const buffer of buffers) {
+    for (let at = 0; at < buffer.length; at += batchSize(buffer, at)) {
+      if (!isControl(buffer, at)) size += batchSize(buffer, at);
+    }
+  }
+  return size;
 }
