@@ -1,0 +1,1 @@
+export async function mockCommand(_argv: readonly string[]): Promise<number> { return 0; }

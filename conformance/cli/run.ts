@@ -1,0 +1,87 @@
+// `run`: the suite against a target. TAP goes to stdout as the cases end, reports to files.
+import { readFileSync, writeFileSync } from 'node:fs';
+import { execute } from '../engine/execute.ts';
+import type { Level } from '../engine/case.ts';
+import { PROFILES } from '../engine/case.ts';
+import type { Report } from '../engine/result.ts';
+import { cases } from '../engine/suite.ts';
+import { loadTarget } from '../engine/target.ts';
+import { htmlReport } from '../report/html.ts';
+import { jsonReport } from '../report/json.ts';
+import { junitReport } from '../report/junit.ts';
+import { Tap } from '../report/tap.ts';
+import { UsageError, parseArgs } from './args.ts';
+import type { Args } from './args.ts';
+
+const VALUED = [
+  'target', 'spec', 'profile', 'level', 'case', 'skip', 'known-failing', 'known-flaky', 'report', 'trace', 'seed', 'timeout-scale', 'rerun', 'jobs',
+  'provisional', 'transport', 'crash-rounds',
+];
+const FORMATS: Readonly<Record<string, (report: Report) => string>> = { json: jsonReport, junit: junitReport, html: htmlReport };
+
+export async function runCommand(argv: readonly string[]): Promise<number> {
+  const args = parseArgs(argv, VALUED, ['quiet']);
+  const where = args.text('target') ?? args.words[0];
+  if (where === undefined) throw new UsageError('run wants --target HOST:PORT or --target target.json');
+  if ((args.text('spec') ?? '1.0') !== '1.0') throw new UsageError(`--spec ${args.text('spec')}: this suite knows 1.0`);
+  const target = loadTarget(where);
+  const reports = args.list('report').map(reportFile);
+  const seed = args.number('seed', Date.now() % 0x1_0000_0000) >>> 0;
+  const transport = choice(args, 'transport', ['plain', 'tls'], target.plaintext ? 'plain' : 'tls');
+  const tap = new Tap((line) => void process.stdout.write(`${line}\n`));
+  tap.comment(`sidelog conformance suite, target ${target.name}, transport ${transport}, seed ${seed}`);
+  const report = await execute(target, cases(), {
+    scale: args.number('timeout-scale', 1), seed, transport: transport as 'plain' | 'tls',
+    crashRounds: args.number('crash-rounds', 3), reruns: args.number('rerun', 1), jobs: Math.max(1, args.number('jobs', 2)),
+    knownFailing: patterns(args.list('known-failing')), knownFlaky: patterns(args.list('known-flaky')),
+    provisionalFails: choice(args, 'provisional', ['fail', 'warn'], 'warn') === 'fail',
+    filter: {
+      profiles: args.text('profile') === null ? null : args.list('profile').map(profileName), cases: args.list('case'), skip: args.list('skip'),
+      level: choice(args, 'level', ['must', 'should', 'may'], 'must') as Level,
+    },
+    onResult: (result) => {
+      if (!args.flag('quiet') || result.status !== 'pass') tap.result(result);
+    },
+    repro: (id) => `node conformance.mjs run --target ${where} --transport ${transport} --case ${id} --seed ${seed}`,
+  });
+  tap.end();
+  tap.comment(conclusion(report));
+  for (const { file, render } of reports) writeFileSync(file, render(report));
+  return report.exitCode;
+}
+
+function conclusion(report: Report): string {
+  const lines = report.summary.map(({ profile, must, conformant, why }) => {
+    const counts = Object.entries(must).map(([status, n]) => `${n} ${status}`).join(', ');
+    return `${profile.padEnd(12)} ${conformant ? 'conformant' : why}${counts ? ` (MUST: ${counts})` : ''}`;
+  });
+  const last = report.cases.length === 0 ? `unreachable: ${report.server}` : (report.verdict || 'no verdict: core is not conformant');
+  return [...lines, `${report.seconds.toFixed(1)} s, exit ${report.exitCode}`, last].join('\n');
+}
+
+function choice(args: Args, name: string, allowed: readonly string[], fallback: string): string {
+  const value = args.text(name) ?? fallback;
+  if (!allowed.includes(value)) throw new UsageError(`--${name} ${value}: must be one of ${allowed.join(', ')}`);
+  return value;
+}
+
+function profileName(name: string): string {
+  if (!(PROFILES as readonly string[]).includes(name)) throw new UsageError(`--profile ${name}: known are ${PROFILES.join(', ')}`);
+  return name;
+}
+
+/** `@file` is a list, one pattern a line, `#` begins a comment. */
+function patterns(words: readonly string[]): string[] {
+  return words.flatMap((word) => {
+    if (!word.startsWith('@')) return [word];
+    const lines = readFileSync(word.slice(1), 'utf8').split('\n');
+    return lines.map((line) => line.replace(/#.*/, '').trim()).filter((line) => line !== '');
+  });
+}
+
+function reportFile(word: string): { file: string; render: (report: Report) => string } {
+  const [format, file] = word.split('=') as [string, string | undefined];
+  const render = FORMATS[format];
+  if (render === undefined || !file) throw new UsageError(`--report ${word}: must be json=FILE, junit=FILE or html=FILE`);
+  return { file, render };
+}
