@@ -34,7 +34,7 @@ export const BANS: readonly Ban[] = [
   { pattern: /\bDate\.now\b|\bnew Date\(\s*\)/, use: 'the Clock port or a `nowMs` argument' },
   { pattern: /\bperformance\.now\b|\bprocess\.hrtime\b/, use: 'the Clock port' },
   { pattern: /\bMath\.random\b/, use: 'the injected random function' },
-  { pattern: /\bcrypto\.random|\brandomBytes\b|\brandomUUID\b|\brandomInt\b/, use: 'the injected random function' },
+  { pattern: /\bcrypto\.random|\brandom(Bytes|UUID|Int)\b[^;]*from 'node:crypto'/, use: 'the injected random function' },
   { pattern: /\bset(Timeout|Interval|Immediate)\b/, use: 'ticks, or the injected defer' },
   { pattern: /from 'node:(fs|fs\/promises|net|tls|dgram|http|https|http2|child_process|worker_threads|os)'/, use: 'a port' },
   { pattern: /\bMath\.(log|log2|log10|exp|pow)\b/, use: 'integer arithmetic or a table: engine versions differ' },
