@@ -35,7 +35,8 @@ export interface NodeContext {
   readonly defer: (task: () => void) => void;
   /** Resolves in a later turn: long work is cut by it. */
   readonly yieldTurn: () => Promise<void>;
-  readonly randomBytes: (size: number) => Buffer;
+  /** Unpredictable bytes. */
+  readonly drawBytes: (size: number) => Buffer;
   readonly logEvent: LogEvent;
 }
 

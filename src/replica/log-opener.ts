@@ -47,6 +47,12 @@ export class LogOpener {
     await this.#exclusively(slot, () => this.#open(slot));
   }
 
+  /** Opens a log to see what it has; it does not stay open when too many are. Never rejects. */
+  async visit(slot: LogSlot): Promise<void> {
+    await this.open(slot);
+    if (this.openCount > this.#openMax && slot.replica?.idle === true) await this.close(slot);
+  }
+
   /** Changes a living log, alone. Rejects with ProtocolError LOG_NOT_FOUND when it was deleted meanwhile. */
   async change(slot: LogSlot, work: () => Promise<void>): Promise<void> {
     while (slot.changing !== null) await slot.changing;

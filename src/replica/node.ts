@@ -35,7 +35,8 @@ export interface NodePorts {
   readonly defer: (task: () => void) => void;
   /** Resolves in a later turn. */
   readonly yieldTurn: () => Promise<void>;
-  readonly randomBytes: (size: number) => Buffer;
+  /** Unpredictable bytes. */
+  readonly drawBytes: (size: number) => Buffer;
   readonly logEvent: LogEvent;
   /** Reading from clients must stop (true) or may go on: too much waits for the disk. */
   readonly onMemoryPause: (paused: boolean) => void;
@@ -142,7 +143,7 @@ export class Node {
       readGate: new SyncGate(READS_AT_ONCE),
       defer: ports.defer,
       yieldTurn: ports.yieldTurn,
-      randomBytes: ports.randomBytes,
+      drawBytes: ports.drawBytes,
       logEvent: ports.logEvent,
     };
     clock.onSuspect = (movedMs) => sayClock(context, movedMs);

@@ -142,7 +142,7 @@ function describeLog(service: NodeService, client: Client, id: number, payload: 
   const slot = service.findLog(client, Op.DESCRIBE_LOG, id, request.log, request.logUid, 'describe');
   if (slot === null) return;
   work(service, client, Op.DESCRIBE_LOG, id, async (task) => {
-    await service.parts.logs.makeKnown(slot);
+    await service.parts.logs.makeKnown([slot]);
     if (slot.deleted) throw new ProtocolError(ErrorCode.LOG_NOT_FOUND);
     const info = infoOf(service, slot);
     const uid = known ? undefined : info.logUid;
@@ -162,9 +162,7 @@ function listLogs(service: NodeService, client: Client, id: number, payload: Rea
       }
     } else {
       const slots = logs.list(prefix).filter(({ name }) => policy.allows(identity, 'describe', name));
-      for (const slot of slots) {
-        if (slot.replica === null && slot.figures === null) await logs.makeKnown(slot);
-      }
+      await logs.makeKnown(slots);
       for (const slot of slots) if (!slot.deleted) infos.push(infoOf(service, slot));
     }
     const pages = pagesOf(infos, logInfo, peerMaxFrame);

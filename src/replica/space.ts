@@ -59,9 +59,9 @@ export class Space {
     return this.#ballastHeld;
   }
 
-  /** True when records are refused for want of room. */
+  /** True when a batch may be refused for want of room: the largest one would be. */
   get full(): boolean {
-    return !this.admits(RoomFor.RECORDS, 0);
+    return !this.admits(RoomFor.RECORDS, this.#options.maxBatchBytes);
   }
 
   /** Whether `bytes` more may be taken for this purpose. No reading yet admits all. */

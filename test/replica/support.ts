@@ -68,7 +68,7 @@ export class World {
   private constructor(options: WorldOptions) {
     const { disk, diskOptions, clock, policy, seed, ...config } = options;
     this.#prng = new Prng(seed ?? 7);
-    this.disk = disk ?? new SimDisk({ totalBytes: 1024 * 1024 * 1024 * 1024, ...diskOptions });
+    this.disk = disk ?? new SimDisk(diskOptions);
     this.clock = clock ?? new TestClock();
     this.#policy = policy;
     this.config = {
@@ -92,7 +92,7 @@ export class World {
         clock: this.clock,
         defer: (task) => void this.#tasks.push(task),
         yieldTurn: () => Promise.resolve(),
-        randomBytes: (size) => Buffer.from(Array.from({ length: size }, () => this.#prng.next32() & 0xff)),
+        drawBytes: (size) => Buffer.from(Array.from({ length: size }, () => this.#prng.next32() & 0xff)),
         logEvent: (level, event, fields = {}) => void this.events.push({ level, event, fields }),
         onMemoryPause: (paused) => void this.pauses.push(paused),
         ...(this.#policy === undefined ? {} : { policy: this.#policy }),

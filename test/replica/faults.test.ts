@@ -1,0 +1,225 @@
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { Op } from '../../src/wire/ops.ts';
+import { getPositionRequest, putPositionRequest } from '../../src/wire/requests-read.ts';
+import { getPositionResponse, putPositionResponse } from '../../src/wire/responses-data.ts';
+import { Prng } from '../support/prng.ts';
+import type { TestClient } from './support.ts';
+import { records, sized, valuesOf, World } from './support.ts';
+
+const test = suite('replica/faults');
+
+const MIB = 1024 * 1024;
+
+async function ready(options = {}): Promise<{ world: World; client: TestClient }> {
+  const world = await World.start(options);
+  return { world, client: await world.connect() };
+}
+
+test('a failed fsync stops the log: in flight LEADERSHIP_LOST, new ones LOG_STOPPED, reading goes on', async () => {
+  const { world, client } = await ready();
+  await client.createLog('other');
+  await client.produce('default', records('safe'));
+  world.disk.failNext('sync', 'EIO', /\.seg$/);
+  const ids = [client.sendProduce('default', records('a')), client.sendProduce('default', records('b'), { expectedOffset: 9 })];
+  await world.settle();
+  assert.is(client.produced(ids[0]!)!.code, 'LEADERSHIP_LOST');
+  assert.ok(client.produced(ids[0]!)!.error.outcomeUnknown);
+  assert.is(client.produced(ids[1]!)!.code, 'LOG_STOPPED');
+  const later = await client.produce('default', records('c'));
+  assert.is(later.code, 'LOG_STOPPED');
+  assert.match(later.error.message, /restart/);
+  assert.equal(valuesOf((await client.fetch('default')).value.batches), ['0:safe']);
+  await world.advance(30_000);
+  assert.is((await client.produce('default', records('d'))).code, 'LOG_STOPPED', 'it is never tried again');
+  assert.is((await client.produce('other', records('e'))).code, 'OK', 'other logs go on');
+  const next = await world.crash({ mode: 'process' });
+  assert.is((await (await next.connect()).produce('default', records('f'))).code, 'OK');
+});
+
+test('a failed write other than for want of room stops the log, too', async () => {
+  const { world, client } = await ready();
+  await client.produce('default', records('safe'));
+  world.disk.failNext('write', 'EIO', /\.seg$/);
+  assert.is((await client.produce('default', records('a'))).code, 'LEADERSHIP_LOST');
+  assert.is((await client.produce('default', records('b'))).code, 'LOG_STOPPED');
+});
+
+test('a full disk refuses before it accepts; fetch, trim and positions go on; producing resumes by itself', async () => {
+  const { world, client } = await ready({ diskOptions: { totalBytes: 30 * MIB }, reserveBytes: 8 * MIB });
+  let acked = 0;
+  let refusal = '';
+  for (let i = 0; i < 40 && refusal === ''; i++) {
+    const answer = await client.produce('default', sized(MIB));
+    if (answer.code === 'OK') acked++;
+    else refusal = answer.code;
+    await world.advance(1000);
+  }
+  assert.is(refusal, 'STORAGE_FULL');
+  assert.ok(acked >= 10, `${acked} were taken`);
+  const describe = await client.describe('default');
+  assert.is(describe.value.committedEnd, acked, 'what was refused is not there');
+  assert.is((await client.fetch('default', { value: acked - 1 })).code, 'OK');
+  const put = await client.call(
+    Op.PUT_POSITION, putPositionRequest, { log: 'default', name: 'app', offset: 3, expected: -1 }, putPositionResponse,
+  );
+  assert.is(put.code, 'OK', 'positions may use half of the reserve');
+  assert.is((await client.trim('default', acked)).value.logStart, acked);
+  await world.advance(5000);
+  const again = await client.produce('default', sized(MIB));
+  assert.is(again.code, 'OK');
+  assert.is(again.value.baseOffset, acked);
+  const position = await client.call(Op.GET_POSITION, getPositionRequest, { log: 'default', name: 'app' }, getPositionResponse);
+  assert.is(position.value.offset, 3);
+});
+
+test('a duplicate is recognized also when there is no room', async () => {
+  const { world, client } = await ready({ diskOptions: { totalBytes: 30 * MIB }, reserveBytes: 8 * MIB });
+  const { producerRecords } = await import('./support.ts');
+  const { producerId } = (await client.initProducer('default', 'p')).value;
+  const body = producerRecords({ producerId, epoch: 0, seq: 0 }, 'a');
+  await client.produce('default', body);
+  world.node.context.space.exhausted();
+  assert.is((await client.produce('default', records('x'))).code, 'STORAGE_FULL');
+  assert.is((await client.produce('default', body)).value.flags, 1);
+});
+
+test('ENOSPC in a write: what was in flight is cut and STORAGE_FULL, never there later, and a new term goes on', async () => {
+  const { world, client } = await ready({ reserveBytes: 0 });
+  const first = (await client.produce('default', records('kept'))).value;
+  world.disk.failNext('write', 'ENOSPC', /\.seg$/);
+  const ids = [client.sendProduce('default', records('a')), client.sendProduce('default', records('b'))];
+  await world.settle();
+  assert.equal(ids.map((id) => client.produced(id)!.code), ['STORAGE_FULL', 'STORAGE_FULL']);
+  assert.not.ok(client.produced(ids[0]!)!.error.outcomeUnknown);
+  assert.is((await client.produce('default', records('c'))).code, 'STORAGE_FULL', 'until the next look at the disk');
+  await world.advance(2000);
+  const next = await client.produce('default', records('d'));
+  assert.is(next.code, 'OK');
+  assert.is(next.value.baseOffset, 1);
+  assert.ok(next.value.term > first.term);
+  const after = await world.crash({ keep: 'random' });
+  const found = (await (await after.connect()).fetch('default')).value;
+  assert.equal(valuesOf(found.batches), ['0:kept', '1:d']);
+});
+
+test('the trash is emptied, oldest first, when there is no room', async () => {
+  const { world, client } = await ready({ diskOptions: { totalBytes: 40 * MIB }, reserveBytes: 8 * MIB });
+  for (const log of ['a', 'b']) {
+    await client.createLog(log);
+    for (let i = 0; i < 8; i++) await client.produce(log, sized(MIB));
+    await client.deleteLog(log);
+    await world.advance(1000);
+  }
+  let code = '';
+  for (let i = 0; i < 25; i++) {
+    code = (await client.produce('default', sized(MIB))).code;
+    await world.advance(3000);
+  }
+  assert.is(code, 'OK');
+  assert.equal(await world.disk.list('trash'), []);
+});
+
+test('CREATE_LOG on a full disk is STORAGE_FULL and leaves nothing behind', async () => {
+  const { world, client } = await ready({ reserveBytes: 0 });
+  world.disk.failNext('write', 'ENOSPC', /tmp-/);
+  assert.is((await client.createLog('x')).code, 'STORAGE_FULL');
+  assert.is((await client.describe('x')).code, 'LOG_NOT_FOUND');
+  assert.is((await world.disk.list('logs')).length, 1);
+  assert.is((await client.createLog('x')).code, 'OK');
+});
+
+test('a log opened on a full disk can be read, and takes records when there is room', async () => {
+  const first = await ready();
+  await first.client.produce('default', records('a'));
+  await first.world.stop();
+  const rule = first.world.disk.fail(({ call, path }) => (call === 'write' && path.startsWith('raft-state') ? 'ENOSPC' : null));
+  const world = await World.start({ disk: first.world.disk, clock: first.world.clock, createDefault: false });
+  const client = await world.connect();
+  assert.equal(valuesOf((await client.fetch('default')).value.batches), ['0:a']);
+  assert.is((await client.produce('default', records('b'))).code, 'STORAGE_FULL');
+  rule();
+  await world.advance(3000);
+  assert.is((await client.produce('default', records('b'))).code, 'OK');
+});
+
+test('a snapshot that is damaged costs nothing while the entries behind the older one are there', async () => {
+  const { world, client } = await ready();
+  const { producerId } = (await client.initProducer('default', 'p')).value;
+  for (let i = 0; i < 5; i++) await client.produce('default', sized(400_000));
+  let next = await world.restart();
+  const other = await next.connect();
+  await other.produce('default', records('x'));
+  next = await next.restart();
+  const uid = (await (await next.connect()).describe('default')).value.logUid.toString('hex');
+  const snapshots = (await next.disk.list(`logs/${uid}/00000001`)).filter((name) => name.startsWith('snapshot-'));
+  assert.is(snapshots.length, 2);
+  await next.stop();
+  next.disk.corrupt(`logs/${uid}/00000001/${snapshots[1]!}`, 60);
+  const last = await World.start({ disk: next.disk, clock: next.clock, createDefault: false });
+  const client2 = await last.connect();
+  assert.is((await client2.initProducer('default', 'p')).value.producerId, producerId);
+  assert.is((await client2.produce('default', records('y'))).code, 'OK');
+  assert.is(last.events.filter(({ event }) => event === 'snapshot damaged').length, 1);
+});
+
+test('damage above the newest snapshot makes the log read-only and says what to do', async () => {
+  const { world, client } = await ready();
+  for (let i = 0; i < 8; i++) await client.produce('default', sized(100_000));
+  const uid = (await client.describe('default')).value.logUid.toString('hex');
+  const disk = world.disk.crash({ mode: 'process' });
+  disk.corrupt(`logs/${uid}/00000001/00000000000000000001.seg`, 4096 + 2 * 100_000 + 10);
+  const next = await World.start({ disk, clock: world.clock, createDefault: false });
+  const other = await next.connect();
+  const refused = await other.produce('default', records('x'));
+  assert.is(refused.code, 'LOG_STOPPED');
+  assert.match(refused.error.message, /--accept-loss/);
+  assert.is((await other.fetch('default', { value: 1, maxBytes: 100_000 })).code, 'OK');
+  assert.is((await other.fetch('default', { value: 5, maxBytes: 100_000 })).code, 'OK');
+  assert.is((await other.fetch('default', { value: 2, maxBytes: 100_000 })).code, 'DATA_LOSS');
+});
+
+test('acked records are there once, in order, after power cuts at random moments', async () => {
+  const seed = Number(process.env['SEED'] ?? 20_260_921);
+  console.log(`# SEED=${seed}`);
+  const prng = new Prng(seed);
+  let world = await World.start({ diskOptions: { prng: new Prng(seed + 1) } });
+  const acked = new Map<number, string>();
+  const refused = new Set<string>();
+  let number = 0;
+  for (let round = 0; round < 25; round++) {
+    const client = await world.connect();
+    const sent = new Map<number, string>();
+    void world.disk.haltAt(world.disk.operationCount + 1 + prng.next(120));
+    for (let turn = 0; turn < 12; turn++) {
+      for (let i = 0; i < 1 + prng.next(6); i++) {
+        const value = `v${number++}-${'x'.repeat(prng.next(60_000))}`;
+        const conditional = prng.next(5) === 0;
+        sent.set(client.sendProduce('default', records(value), conditional ? { expectedOffset: 0 } : {}), value);
+      }
+      await world.settle();
+    }
+    for (const [id, value] of sent) {
+      const answer = client.produced(id);
+      if (answer?.code === 'OK') acked.set(answer.value.baseOffset, value);
+      else if (answer !== null && !answer.error.outcomeUnknown) refused.add(value);
+    }
+    world = await world.crash({ keep: prng.next(4) === 0 ? 'none' : 'random', mode: prng.next(3) === 0 ? 'process' : 'power' });
+  }
+  const client = await world.connect();
+  const end = (await client.describe('default')).value.committedEnd;
+  const stored: string[] = [];
+  while (stored.length < end) {
+    const found = (await client.fetch('default', { value: stored.length })).value;
+    for (const line of valuesOf(found.batches)) {
+      assert.ok(line.startsWith(`${stored.length}:`));
+      stored.push(line.slice(line.indexOf(':') + 1));
+    }
+  }
+  for (const [offset, value] of acked) assert.ok(stored[offset] === value, `offset ${offset} of seed ${seed}`);
+  for (const value of stored) assert.not.ok(refused.has(value), 'a record that was refused without doubt never appears');
+  assert.is(new Set(stored).size, stored.length);
+  assert.ok(acked.size > 100, `${acked.size} acked`);
+});
+
+test.run();
