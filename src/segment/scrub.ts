@@ -42,7 +42,7 @@ export class Scrubber {
         return { bytes, found, wrapped: true };
       }
       try {
-        const range = await this.#reader.readStored(this.#next, Math.min(READ_SIZE, budgetBytes), segment.end.index);
+        const range = await this.#reader.readStored(this.#next, Math.min(READ_SIZE, budgetBytes - bytes), segment.end.index);
         if (range === null) continue;
         bytes += range.bytes;
         this.#next = range.lastIndex + 1;
