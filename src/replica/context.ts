@@ -36,7 +36,7 @@ export interface NodeContext {
   /** Resolves in a later turn: long work is cut by it. */
   readonly yieldTurn: () => Promise<void>;
   /** Unpredictable bytes. */
-  readonly drawBytes: (size: number) => Buffer;
+  readonly randomBytes: (size: number) => Buffer;
   readonly logEvent: LogEvent;
 }
 

@@ -48,10 +48,10 @@ export class LogWrites {
     const { overlay, verdict } = log;
     if (this.#refusedByGroup(session, id, Op.INIT_PRODUCER)) return;
     const hasRoom = log.context.space.admits(RoomFor.SMALL_STATE, SMALL_ENTRY_SIZE);
-    let producerId = drawProducerId(log.context.drawBytes);
+    let producerId = drawProducerId(log.context.randomBytes);
     let code = judgeInitProducer(overlay, verdict, producerId, hasRoom);
     while (code === Judgment.ID_TAKEN) {
-      producerId = drawProducerId(log.context.drawBytes);
+      producerId = drawProducerId(log.context.randomBytes);
       code = judgeInitProducer(overlay, verdict, producerId, hasRoom);
     }
     if (code !== Judgment.ACCEPT) return log.refuse(session, id, Op.INIT_PRODUCER, deadlineMs, code);
@@ -167,9 +167,9 @@ export function batchBorder(log: LogReplica, offset: number): number {
 }
 
 /** 53 random bits, never 0: unique in the life of a cluster for all practical purposes. */
-function drawProducerId(drawBytes: (size: number) => Buffer): number {
+function drawProducerId(randomBytes: (size: number) => Buffer): number {
   for (;;) {
-    const bytes = drawBytes(8);
+    const bytes = randomBytes(8);
     bytes[0] = 0;
     bytes[1]! &= 0x1f;
     const id = readU64(bytes, 0);

@@ -133,7 +133,7 @@ export class Logs {
   }
 
   #newDescriptor(name: string, settings: LogSettings): LogDescriptor {
-    const uid = this.#context.drawBytes(16).toString('hex');
+    const uid = this.#context.randomBytes(16).toString('hex');
     return { uid, name, createdMs: this.#context.clock.nowMs(), replicaId: FIRST_REPLICA, settings };
   }
 

@@ -36,7 +36,7 @@ export interface NodePorts {
   /** Resolves in a later turn. */
   readonly yieldTurn: () => Promise<void>;
   /** Unpredictable bytes. */
-  readonly drawBytes: (size: number) => Buffer;
+  readonly randomBytes: (size: number) => Buffer;
   readonly logEvent: LogEvent;
   /** Reading from clients must stop (true) or may go on: too much waits for the disk. */
   readonly onMemoryPause: (paused: boolean) => void;
@@ -143,7 +143,7 @@ export class Node {
       readGate: new SyncGate(READS_AT_ONCE),
       defer: ports.defer,
       yieldTurn: ports.yieldTurn,
-      drawBytes: ports.drawBytes,
+      randomBytes: ports.randomBytes,
       logEvent: ports.logEvent,
     };
     clock.onSuspect = (movedMs) => sayClock(context, movedMs);

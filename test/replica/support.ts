@@ -92,7 +92,7 @@ export class World {
         clock: this.clock,
         defer: (task) => void this.#tasks.push(task),
         yieldTurn: () => Promise.resolve(),
-        drawBytes: (size) => Buffer.from(Array.from({ length: size }, () => this.#prng.next32() & 0xff)),
+        randomBytes: (size) => Buffer.from(Array.from({ length: size }, () => this.#prng.next32() & 0xff)),
         logEvent: (level, event, fields = {}) => void this.events.push({ level, event, fields }),
         onMemoryPause: (paused) => void this.pauses.push(paused),
         ...(this.#policy === undefined ? {} : { policy: this.#policy }),
