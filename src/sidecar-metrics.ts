@@ -7,8 +7,11 @@ import type { SidecarFacts } from './sidecar-status.ts';
 import { errorName } from './wire/errors.ts';
 import { Op } from './wire/ops.ts';
 
-/** The whole scrape. `loopDelay` is read and begun anew, so that its figures are those since the last scrape. */
-export function renderMetrics(facts: SidecarFacts, loopDelay: ReturnType<typeof monitorEventLoopDelay>): string {
+/**
+ * The whole scrape. `loopDelay` is read and begun anew, so that its figures are those since the last
+ * scrape; it counts the `resolutionMs` between two looks as well, which are no delay.
+ */
+export function renderMetrics(facts: SidecarFacts, loopDelay: ReturnType<typeof monitorEventLoopDelay>, resolutionMs: number): string {
   const text = new MetricsText();
   const { node, listener } = facts;
   const { counters } = node;
@@ -58,7 +61,7 @@ export function renderMetrics(facts: SidecarFacts, loopDelay: ReturnType<typeof 
 
   text.single('process_resident_memory_bytes', 'gauge', 'Resident memory.', process.memoryUsage.rss());
   text.metric('sidelog_event_loop_delay_seconds', 'gauge', 'Delay of the event loop since the last scrape.');
-  const quantile = (percent: number): number => Math.max(0, loopDelay.percentile(percent)) / 1e9;
+  const quantile = (percent: number): number => Math.max(0, loopDelay.percentile(percent) / 1e9 - resolutionMs / 1000);
   text.sample('sidelog_event_loop_delay_seconds', quantile(50), { quantile: '0.5' });
   text.sample('sidelog_event_loop_delay_seconds', quantile(99), { quantile: '0.99' });
   text.sample('sidelog_event_loop_delay_seconds', quantile(100), { quantile: '1' });

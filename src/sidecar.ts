@@ -1,31 +1,35 @@
 // The composition root: the real clock, randomness, disk and sockets, and the order in which a
 // sidecar comes up and goes down. It decides nothing about records.
 //
-// Up: lock → identity → node (logs) → listener → ready. Down: no new connections, GOAWAY, what was
-// read is finished, the rest is cut at the end of the grace, then logs are synced and closed.
+// Up: checks → lock → identity → node (logs) → listener → ready. Down: GOAWAY, what was read is
+// finished, the rest is cut at the end of the grace, then logs are synced and closed.
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readFileSync } from 'node:fs';
 import { createServer as createHttpServer } from 'node:http';
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, Server as HttpServer } from 'node:http';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { TLSSocket } from 'node:tls';
-import { SettingError } from './config.ts';
 import type { Settings } from './config.ts';
-import { createHttpHandler } from './http/handler.ts';
+import { HttpDeadlines } from './http/deadlines.ts';
+import { createHttpHandler, refuseConnect } from './http/handler.ts';
+import type { HttpPorts } from './http/handler.ts';
+import { DiskError } from './index/disk.ts';
 import type { LogFields, Logger, LogLevel } from './logger.ts';
+import { connectionsWithin, descriptorLimit, listenError, makeDataDirectory, readTlsFiles } from './sidecar-checks.ts';
+import type { TlsFiles } from './sidecar-checks.ts';
 import { renderMetrics } from './sidecar-metrics.ts';
 import { openIdentity, settleIdentity } from './sidecar-identity.ts';
+import type { NodeIdentity } from './sidecar-identity.ts';
+import { identityOf, sessionConfig } from './sidecar-session.ts';
 import { nodeStatus } from './sidecar-status.ts';
+import type { SidecarFacts } from './sidecar-status.ts';
 import { Node } from './replica/node.ts';
+import { BALLAST_PATH } from './replica/space.ts';
+import { unlinkIfThere } from './segment/atomic-file.ts';
 import { lockDirectory } from './segment/lock.ts';
 import { NodeDisk } from './segment/node-disk.ts';
 import { Listener } from './tls/listener.ts';
-import type { Transport } from './tls/listener.ts';
 import { Turn } from './tls/turn.ts';
 import { formatAddress, isLoopback } from './units.ts';
-import { ErrorCode } from './wire/errors.ts';
-import { SUBSCRIPTIONS_DEFAULT, WAITS_DEFAULT } from './wire/limits.ts';
-import type { Identity, SessionConfig } from './wire/session/ports.ts';
 import { Session } from './wire/session/session.ts';
 
 declare const __SIDELOG_VERSION__: string;
@@ -35,6 +39,7 @@ const TICK_MS = 50;
 const POOL_DEFAULT = 4;
 /** Threads that stay free of syncs, for cold reads. */
 const POOL_RESERVED = 2;
+const HTTP_HEADER_SIZE_MAX = 8192;
 
 /** What the ready line tells. */
 export interface ReadyInfo {
@@ -56,10 +61,12 @@ export interface Sidecar {
   stop(): Promise<void>;
 }
 
+type Lock = Awaited<ReturnType<typeof lockDirectory>>;
+
 /** Brings a sidecar up. Rejects with an error whose message is for the operator. */
 export async function startSidecar(settings: Settings, logger: Logger): Promise<Sidecar> {
-  mkdirSync(settings.dataDir, { recursive: true, mode: 0o700 });
-  const tls = readTls(settings);
+  const tls = readTlsFiles(settings);
+  makeDataDirectory(settings.dataDir);
   const lock = await lockDirectory(settings.dataDir);
   try {
     return await bringUp(settings, logger, tls, lock);
@@ -69,16 +76,152 @@ export async function startSidecar(settings: Settings, logger: Logger): Promise<
   }
 }
 
-type Lock = Awaited<ReturnType<typeof lockDirectory>>;
-
-async function bringUp(settings: Settings, logger: Logger, tls: { cert: Buffer; key: Buffer } | null, lock: Lock): Promise<Sidecar> {
+async function bringUp(settings: Settings, logger: Logger, tls: TlsFiles | null, lock: Lock): Promise<Sidecar> {
   const disk = new NodeDisk(settings.dataDir, settings.indexBackend);
   const mayBootstrap = isLoopback(settings.listen.host) || settings.bootstrapExpect !== null;
-  const identity = await openIdentity(disk, randomBytes, mayBootstrap);
+  const identity = await makingRoom(disk, logger, () => openIdentity(disk, randomBytes, mayBootstrap));
   const turn = new Turn();
-  const monotonicMs = (): number => performance.now();
   const threadPool = Number(process.env['UV_THREADPOOL_SIZE'] ?? POOL_DEFAULT) || POOL_DEFAULT;
-  const config = {
+  const config = nodeConfig(settings, identity, threadPool);
+  let running: RunningSidecar | null = null;
+  const node = await Node.start(
+    {
+      disk,
+      clock: { wallMs: Date.now, monotonicMs },
+      defer: turn.defer,
+      yieldTurn: () => new Promise((resolve) => setImmediate(resolve)),
+      randomBytes,
+      logEvent: (level: LogLevel, event: string, fields?: LogFields) => logger.log(level, event, fields),
+      onMemoryPause: (paused) => running?.listener.setPaused(paused),
+    },
+    config,
+  );
+  if (identity.fresh) await settleIdentity(disk, identity);
+  running = new RunningSidecar({ settings, logger, tls, lock, disk, identity, turn, threadPool, config, node });
+  await running.listen();
+  return running;
+}
+
+interface Parts {
+  readonly settings: Settings;
+  readonly logger: Logger;
+  readonly tls: TlsFiles | null;
+  readonly lock: Lock;
+  readonly disk: NodeDisk;
+  readonly identity: NodeIdentity;
+  readonly turn: Turn;
+  readonly threadPool: number;
+  /** The node's own: its address is filled in when the port is known. */
+  readonly config: ReturnType<typeof nodeConfig>;
+  readonly node: Node;
+}
+
+class RunningSidecar implements Sidecar {
+  readonly listener: Listener;
+  private readonly parts: Parts;
+  private readonly http: HttpServer;
+  private readonly httpDeadlines: HttpDeadlines;
+  private readonly loopDelay = monitorEventLoopDelay({ resolution: TICK_MS });
+  private readonly startedMs = monotonicMs();
+  private ticking: NodeJS.Timeout | undefined;
+  private stopping = false;
+
+  constructor(parts: Parts) {
+    this.parts = parts;
+    const { settings, logger, tls, turn, config, node } = parts;
+    this.http = createHttp({
+      notReady: () => (this.stopping ? 'shutting down' : null),
+      metrics: () => renderMetrics(this.facts(), this.loopDelay, TICK_MS),
+      status: () => nodeStatus(this.facts()),
+      isTrustedTransport,
+      hosts: new Set(settings.httpHost.map((name) => name.toLowerCase())),
+      open: settings.httpOpen,
+    });
+    this.httpDeadlines = new HttpDeadlines(this.http, monotonicMs);
+    this.listener = new Listener(
+      { address: settings.listen, unixSocket: settings.unixSocket, tls, connectionsMax: connectionsMax(settings, logger) },
+      {
+        turn,
+        monotonicMs,
+        http: this.http,
+        createSession: (host, transport, refuse, sinceMs) =>
+          new Session(sessionConfig(settings, config, transport, refuse), node.service, host, identityOf(settings, transport), sinceMs),
+        acceptFailed: (error) => logger.log('warn', 'connection not accepted', { reason: error.message }),
+      },
+    );
+  }
+
+  /** Opens the port and begins to tick; undoes the start when that fails. */
+  async listen(): Promise<void> {
+    const { settings, config, node, lock } = this.parts;
+    try {
+      config.address = formatAddress(await this.listener.start());
+    } catch (error) {
+      await node.stop();
+      throw listenError(settings, error as NodeJS.ErrnoException);
+    }
+    lock.describe(settings.nodeName, config.address);
+    this.loopDelay.enable();
+    // Judged after the poll phase: after a stall, what waits in the sockets counts first.
+    this.ticking = setInterval(() => setImmediate(() => this.tick()), TICK_MS);
+  }
+
+  get ready(): ReadyInfo {
+    const { settings, config, disk, identity, threadPool, tls } = this.parts;
+    return {
+      event: 'ready', address: config.address, unixSocket: settings.unixSocket, node: settings.nodeName,
+      version: __SIDELOG_VERSION__, dataDir: disk.root, indexBackend: disk.mapBackend, threadPool,
+      tls: tls !== null, firstStart: identity.fresh,
+    };
+  }
+
+  async stop(): Promise<void> {
+    this.stopping = true;
+    await within(this.parts.settings.shutdownGrace, this.listener.drain('the node is shutting down'));
+    this.listener.close();
+    clearInterval(this.ticking);
+    this.loopDelay.disable();
+    await this.parts.node.stop();
+    await this.parts.lock.release();
+  }
+
+  private tick(): void {
+    const nowMs = monotonicMs();
+    this.listener.tick(nowMs);
+    this.httpDeadlines.tick(nowMs);
+    this.parts.node.tick();
+  }
+
+  private facts(): SidecarFacts {
+    const { settings, node, threadPool, disk, config } = this.parts;
+    return {
+      settings, node, threadPool, listener: this.listener, indexBackend: disk.mapBackend, version: __SIDELOG_VERSION__,
+      address: config.address, uptimeSeconds: (monotonicMs() - this.startedMs) / 1000, ready: !this.stopping,
+    };
+  }
+}
+
+function monotonicMs(): number {
+  return performance.now();
+}
+
+/**
+ * Runs the first writes of a start. On a full disk the ballast is given up for them: a node that cannot
+ * start cannot be trimmed either.
+ */
+async function makingRoom<T>(disk: NodeDisk, logger: Logger, write: () => Promise<T>): Promise<T> {
+  try {
+    return await write();
+  } catch (error) {
+    if (!(error instanceof DiskError) || (error.code !== 'ENOSPC' && error.code !== 'EDQUOT')) throw error;
+    logger.log('warn', 'disk full at start', { effect: 'the ballast file is given up' });
+    await unlinkIfThere(disk, BALLAST_PATH);
+    return write();
+  }
+}
+
+function nodeConfig(settings: Settings, identity: NodeIdentity, threadPool: number) {
+  return {
     nodeName: settings.nodeName,
     nodeId: Buffer.from(identity.nodeId, 'hex'),
     clusterId: Buffer.from(identity.clusterId, 'hex'),
@@ -94,137 +237,31 @@ async function bringUp(settings: Settings, logger: Logger, tls: { cert: Buffer; 
     syncsMax: Math.max(1, threadPool - POOL_RESERVED),
     createDefault: identity.fresh,
   };
-  let listener: Listener | null = null;
-  const node = await Node.start(
-    {
-      disk,
-      clock: { wallMs: Date.now, monotonicMs },
-      defer: turn.defer,
-      yieldTurn: () => new Promise((resolve) => setImmediate(resolve)),
-      randomBytes,
-      logEvent: (level: LogLevel, event: string, fields?: LogFields) => logger.log(level, event, fields),
-      onMemoryPause: (paused) => listener?.setPaused(paused),
-    },
-    config,
-  );
-  if (identity.fresh) await settleIdentity(disk, identity);
+}
 
-  const startedMs = monotonicMs();
-  let stopping = false;
-  const loopDelay = monitorEventLoopDelay({ resolution: TICK_MS });
-  loopDelay.enable();
-  const facts = () => ({
-    settings, node, listener: listener!, threadPool, indexBackend: disk.mapBackend,
-    version: __SIDELOG_VERSION__, address: config.address, uptimeSeconds: (monotonicMs() - startedMs) / 1000, ready: !stopping,
-  });
-  const http = createHttpServer(
-    { maxHeaderSize: 8192, requestTimeout: 10_000, headersTimeout: 5000, keepAliveTimeout: 5000, noDelay: true },
-    createHttpHandler({
-      notReady: () => (stopping ? 'shutting down' : null),
-      metrics: () => renderMetrics(facts(), loopDelay),
-      status: () => nodeStatus(facts()),
-      isTrustedTransport,
-      hosts: new Set(settings.httpHost.map((name) => name.toLowerCase())),
-      open: settings.httpOpen,
-    }),
-  );
-  listener = new Listener(
-    { address: settings.listen, unixSocket: settings.unixSocket, tls, connectionsMax: settings.maxConnections },
-    {
-      turn,
-      monotonicMs,
-      http,
-      createSession: (host, transport) =>
-        new Session(sessionConfig(settings, config, transport), node.service, host, identityOf(settings, transport), monotonicMs()),
-    },
-  );
-  try {
-    config.address = formatAddress(await listener.start());
-  } catch (error) {
-    await node.stop();
-    throw listenError(settings, error as NodeJS.ErrnoException);
+function createHttp(ports: HttpPorts): HttpServer {
+  const http = createHttpServer({ maxHeaderSize: HTTP_HEADER_SIZE_MAX, keepAliveTimeout: 5000, noDelay: true }, createHttpHandler(ports));
+  http.on('connect', (_request, socket) => refuseConnect(socket));
+  return http;
+}
+
+function connectionsMax(settings: Settings, logger: Logger): number {
+  const descriptors = descriptorLimit();
+  const allowed = connectionsWithin(settings.maxConnections, descriptors);
+  if (allowed < settings.maxConnections) {
+    logger.log('warn', 'fewer connections than --max-connections', { connections: allowed, openFilesLimit: descriptors });
   }
-  lock.describe(settings.nodeName, config.address);
-  const ticking = setInterval(() => {
-    // Judged after the poll phase: after a stall, what waits in the sockets counts first.
-    setImmediate(() => {
-      listener!.tick(monotonicMs());
-      node.tick();
-    });
-  }, TICK_MS);
-
-  return {
-    ready: {
-      event: 'ready', address: config.address, unixSocket: settings.unixSocket, node: settings.nodeName,
-      version: __SIDELOG_VERSION__, dataDir: disk.root, indexBackend: disk.mapBackend, threadPool,
-      tls: tls !== null, firstStart: identity.fresh,
-    },
-    async stop() {
-      stopping = true;
-      listener!.stopAccepting();
-      listener!.goAway(ErrorCode.SHUTTING_DOWN, 'the node is shutting down');
-      const grace = setTimeout(() => listener!.destroyAll(), settings.shutdownGrace);
-      await listener!.drained();
-      clearTimeout(grace);
-      listener!.destroyAll();
-      clearInterval(ticking);
-      loopDelay.disable();
-      await node.stop();
-      await lock.release();
-    },
-  };
+  return allowed;
 }
 
-function sessionConfig(settings: Settings, node: { nodeName: string; clusterId: Buffer }, transport: Transport): SessionConfig {
-  const refused = !transport.encrypted && !transport.local && !settings.allowPlaintext;
-  return {
-    nodeName: node.nodeName,
-    clusterId: node.clusterId,
-    serverVersion: `sidelog/${__SIDELOG_VERSION__}`,
-    maxFrame: settings.maxFrame,
-    maxBatch: settings.maxBatch,
-    maxInflight: settings.maxInflight,
-    maxWaits: WAITS_DEFAULT,
-    maxSubscriptions: SUBSCRIPTIONS_DEFAULT,
-    idleMs: settings.idle,
-    authRequired: false,
-    authMechs: [],
-    authenticate: () => null,
-    loopback: transport.local,
-    graceMs: settings.shutdownGrace,
-    ...(refused ? { refuse: ErrorCode.TLS_REQUIRED } : {}),
-  };
-}
-
-/** Whoever reaches the loopback listener is `local`; admin rights only where nobody else can reach it. */
-function identityOf(settings: Settings, transport: Transport): Identity {
-  if (transport.local) return { name: 'local', mechanism: 'local', admin: isLoopback(settings.listen.host) };
-  return { name: 'anonymous', mechanism: 'anonymous', admin: false };
-}
-
-function isTrustedTransport(request: IncomingMessage): boolean {
-  const { socket } = request;
+function isTrustedTransport({ socket }: IncomingMessage): boolean {
   // A Unix socket has no remote address.
   return socket instanceof TLSSocket || socket.remoteAddress === undefined || isLoopback(socket.remoteAddress);
 }
 
-function readTls(settings: Settings): { cert: Buffer; key: Buffer } | null {
-  if (settings.tlsCert === null || settings.tlsKey === null) return null;
-  const read = (path: string, flag: string): Buffer => {
-    try {
-      return readFileSync(path);
-    } catch (error) {
-      throw new SettingError(`${flag} ${path}: ${(error as Error).message}`);
-    }
-  };
-  return { cert: read(settings.tlsCert, '--tls-cert'), key: read(settings.tlsKey, '--tls-key') };
-}
-
-function listenError(settings: Settings, error: NodeJS.ErrnoException): Error {
-  const where = formatAddress(settings.listen);
-  if (error.code === 'EADDRINUSE') return new SettingError(`--listen ${where}: something else listens there (${error.message}); stop it or take another port`);
-  if (error.code === 'EACCES' || error.code === 'EADDRNOTAVAIL' || error.code === 'ENOTFOUND') {
-    return new SettingError(`--listen ${where}: ${error.message}`);
-  }
-  return error;
+/** Resolves when `work` does, at the latest after `ms`. */
+async function within(ms: number, work: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  await Promise.race([work, new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)))]);
+  clearTimeout(timer);
 }

@@ -3,6 +3,7 @@
 // DNS rebinding (Host) and cross-site requests (Origin), because it listens on every developer's
 // loopback.
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
 
 export interface HttpPorts {
   /** `null` when ready, else why not (never shown to a client). */
@@ -27,6 +28,8 @@ export function createHttpHandler(ports: HttpPorts): RequestListener {
     // Nothing here takes a body; what a client sends is discarded within node:http's own limits.
     request.resume();
     const path = (request.url ?? '/').split('?', 1)[0];
+    // A node that goes away keeps no connection open for the next request.
+    if (ports.notReady() !== null) response.setHeader('Connection', 'close');
     if (request.method !== 'GET' && request.method !== 'HEAD') {
       response.setHeader('Allow', 'GET, HEAD');
       return answer(response, 405, 'only GET and HEAD\n');
@@ -34,6 +37,9 @@ export function createHttpHandler(ports: HttpPorts): RequestListener {
     if (path === '/livez') return answer(response, 200, 'ok\n');
     if (path === '/readyz') {
       return ports.notReady() === null ? answer(response, 200, 'ok\n') : answer(response, 503, 'not ready\n');
+    }
+    if (!ports.open && !ports.isTrustedTransport(request)) {
+      return answer(response, 403, 'this needs loopback, TLS or --http-open\n');
     }
     if (!hostAllowed(request.headers.host, ports.hosts)) {
       return answer(response, 421, 'this Host name is not configured; see --http-host\n');
@@ -44,12 +50,14 @@ export function createHttpHandler(ports: HttpPorts): RequestListener {
     if (path !== '/metrics' && path !== '/status') {
       return answer(response, 404, 'not found; there are /livez, /readyz, /metrics and /status\n');
     }
-    if (!ports.open && !ports.isTrustedTransport(request)) {
-      return answer(response, 403, `${path} needs loopback, TLS or --http-open\n`);
-    }
     if (path === '/status') return answer(response, 200, `${JSON.stringify(ports.status())}\n`, 'application/json');
     return answer(response, 200, ports.metrics(), 'text/plain; version=0.0.4; charset=utf-8');
   };
+}
+
+/** node:http hands CONNECT over with the bare socket. */
+export function refuseConnect(socket: Duplex): void {
+  socket.end('HTTP/1.1 405 Method Not Allowed\r\nAllow: GET, HEAD\r\nContent-Length: 0\r\nConnection: close\r\n\r\n');
 }
 
 function hostAllowed(host: string | undefined, configured: ReadonlySet<string>): boolean {

@@ -48,7 +48,12 @@ export class Connection implements SessionHost {
 
   /** Deadlines: called a few times a second, after the poll phase. */
   tick(nowMs: number): void {
-    this.session?.tick(nowMs);
+    this.session?.tick(nowMs, !this.nodePaused);
+  }
+
+  /** Everything is said, the FIN too: only the peer's is still out. */
+  get finished(): boolean {
+    return this.finSent;
   }
 
   outputReady(): void {
@@ -70,6 +75,7 @@ export class Connection implements SessionHost {
   /** Too much waits for the disk, over all connections: nothing is read until it is written. */
   setNodePaused(paused: boolean): void {
     this.nodePaused = paused;
+    if (this.session === null) return;
     if (paused) this.socket.pause();
     else if (!this.sessionPaused) this.socket.resume();
   }

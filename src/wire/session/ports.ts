@@ -135,8 +135,8 @@ export interface Session {
   peerEnded(nowMs: number): void;
   /** The socket is gone; nothing can be written. */
   peerClosed(): void;
-  /** Deadlines; to be called about every 50 ms to 1 s, after the poll phase. */
-  tick(nowMs: number): void;
+  /** Deadlines; to be called about every 50 ms to 1 s, after the poll phase. `hostReads` is false while the host itself has stopped reading. */
+  tick(nowMs: number, hostReads?: boolean): void;
   /** End of the turn in which `outputReady` was called. */
   turnEnd(): void;
   /** Up to maxBytes of output in order; the last buffer may be cut. The bytes stay untouched until `written` has counted them. */

@@ -76,11 +76,11 @@ export abstract class SessionLife extends SessionOutput {
     this.notifyClosed();
   }
 
-  tick(nowMs: number): void {
+  tick(nowMs: number, hostReads = true): void {
     this.nowMs = nowMs;
     if (this.state === State.CLOSED) return;
     if (this.idle.silentMs(nowMs) >= QUIET_MS) this.shrink();
-    if (this.state === State.READY) return this.tickIdle();
+    if (this.state === State.READY) return this.tickIdle(hostReads);
     if (this.sinceMs === AT_NEXT_TICK) this.sinceMs = nowMs;
     const passedMs = nowMs - this.sinceMs;
     if (this.lingering && passedMs >= GOAWAY_LINGER_MS) {
@@ -115,8 +115,8 @@ export abstract class SessionLife extends SessionOutput {
     if (this.state === State.CLOSING && this.out.size === 0) this.enter(State.CLOSING, CLOSE_DRAIN_MS);
   }
 
-  private tickIdle(): void {
-    const isReading = !this.blocked && !this.isOverfull();
+  private tickIdle(hostReads: boolean): void {
+    const isReading = hostReads && !this.blocked && !this.isOverfull();
     const verdict = this.idle.tick(this.nowMs, isReading);
     if (verdict === IdleVerdict.OVER) return this.fail(ErrorCode.IDLE_TIMEOUT);
     if (verdict !== IdleVerdict.PING) return;

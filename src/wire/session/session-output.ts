@@ -54,7 +54,7 @@ export abstract class SessionOutput implements SessionPort {
   abstract receive(chunk: Buffer, nowMs: number): void;
   abstract peerEnded(nowMs: number): void;
   abstract peerClosed(): void;
-  abstract tick(nowMs: number): void;
+  abstract tick(nowMs: number, hostReads?: boolean): void;
   abstract turnEnd(): void;
   abstract written(bytes: number): void;
   /** Ends the connection with a GOAWAY. */

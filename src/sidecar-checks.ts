@@ -1,0 +1,82 @@
+// What the world outside must be like for a sidecar to start: the data directory, the TLS files, the
+// port, file descriptors. Every failure names the setting that mends it; nothing here is kept open.
+import { mkdirSync, readFileSync } from 'node:fs';
+import { createSecureContext } from 'node:tls';
+import { SettingError } from './config.ts';
+import type { Settings } from './config.ts';
+import { UnixSocketError } from './tls/unix-socket.ts';
+import { formatAddress } from './units.ts';
+
+/** File descriptors that connections leave for segments, indexes and the process itself. */
+const DESCRIPTORS_RESERVED = 1024;
+
+export interface TlsFiles {
+  readonly cert: Buffer;
+  readonly key: Buffer;
+}
+
+/** Makes the data directory, closed to others, unless it is there. Throws SettingError. */
+export function makeDataDirectory(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw new SettingError(`--data-dir ${path}: cannot be made: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** Reads the certificate and key and tries whether they fit; null when TLS is not set up. Throws SettingError. */
+export function readTlsFiles(settings: Settings): TlsFiles | null {
+  const { tlsCert, tlsKey } = settings;
+  if (tlsCert === null || tlsKey === null) return null;
+  const files = { cert: readSettingFile('--tls-cert', tlsCert), key: readSettingFile('--tls-key', tlsKey) };
+  try {
+    createSecureContext({ cert: files.cert });
+  } catch (error) {
+    throw new SettingError(`--tls-cert ${tlsCert}: is not a certificate in PEM: ${(error as Error).message}`, { cause: error });
+  }
+  try {
+    createSecureContext(files);
+  } catch (error) {
+    throw new SettingError(`--tls-key ${tlsKey}: is not the unencrypted private key of the certificate in PEM: ${(error as Error).message}`, { cause: error });
+  }
+  return files;
+}
+
+function readSettingFile(flag: string, path: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    throw new SettingError(`${flag} ${path}: cannot be read: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** How many connections may be open: the setting, or fewer where file descriptors would run out. */
+export function connectionsWithin(connectionsMax: number, descriptors: number | null): number {
+  if (descriptors === null) return connectionsMax;
+  const left = Math.max(Math.floor(descriptors / 4), descriptors - DESCRIPTORS_RESERVED);
+  return Math.min(connectionsMax, left);
+}
+
+/** The process's limit of open files; null where the system does not say. */
+export function descriptorLimit(): number | null {
+  try {
+    const match = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'));
+    return match === null ? null : Number(match[1]);
+  } catch {
+    return null;
+  }
+}
+
+/** Turns what listening failed with into an error for the operator. */
+export function listenError(settings: Settings, error: NodeJS.ErrnoException): Error {
+  if (error instanceof UnixSocketError) {
+    return new SettingError(`--unix-socket ${settings.unixSocket}: ${error.message}`, { cause: error });
+  }
+  const where = `--listen ${formatAddress(settings.listen)}`;
+  if (error.code === 'EADDRINUSE') return new SettingError(`${where}: something else listens there; stop it or take another port`, { cause: error });
+  if (error.code === 'EACCES') return new SettingError(`${where}: not permitted; ports below 1024 need rights`, { cause: error });
+  if (error.syscall === 'bind' || error.syscall === 'listen' || error.syscall === 'getaddrinfo') {
+    return new SettingError(`${where}: ${error.message}`, { cause: error });
+  }
+  return error;
+}
