@@ -150,8 +150,8 @@ export class Replica {
   }
 
   private sizeOf(from: number, to: number): number {
-    let size = 0;
-    // What this turn's effects will append (a no-op, a configuration) is not here yet.
+    // What this turn proposed is counted as a driver would, which has the bytes by then.
+    let size = Math.max(0, to - Math.max(this.lastIndex, from - 1)) * this.entrySize;
     for (let i = from; i <= Math.min(to, this.lastIndex); i++) size += this.entryAt(i).size;
     return size;
   }
@@ -193,7 +193,6 @@ export class Replica {
     return result;
   }
 
-  /** Proposes as a driver does: bytes first, so that the sizes are known at the flush. */
   propose(count: number): number {
     return this.input((node) => node.propose(count));
   }
