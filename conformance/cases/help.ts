@@ -1,4 +1,5 @@
 // Short words for what many cases do: write, read, page, wait for a frame that must not come.
+import { readFileSync } from 'node:fs';
 import type { Context } from '../engine/context.ts';
 import { Failure, show } from '../engine/failure.ts';
 import type { Client } from '../net/client.ts';
@@ -118,6 +119,15 @@ export function payloadOf<K extends Parameters<typeof encodeRequest>[0]>(name: K
 /** A producer of the log. */
 export async function initProducer(client: Client, log: string, name = 'p'): Promise<ResponseOf<'INIT_PRODUCER'>> {
   return client.ok('INIT_PRODUCER', { log, name });
+}
+
+/** Resident memory of a process of this machine in KiB, NaN where it cannot be known. */
+export function residentKiB(pid: number): number {
+  try {
+    return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? NaN);
+  } catch {
+    return NaN;
+  }
 }
 
 export { NONE };

@@ -101,6 +101,12 @@ export class Client {
     return this.nextId++;
   }
 
+  /** Goes on with ids from `next`, so that a case can use those below; returns `next`. */
+  skipIds(next: number): number {
+    this.nextId = Math.max(next, this.nextId);
+    return this.nextId;
+  }
+
   /** Sends a request and returns its id. */
   request<K extends OpName>(name: K, input: InputOf<K> = {}, options: RequestOptions = {}): number {
     const payload = options.payload ?? encodeRequest(name, input);
@@ -240,7 +246,9 @@ export function batchesOf(bytes: Buffer): Batch[] {
 }
 
 /** Demands that `answer` is this error, with the class of §11.2 and these TLVs. */
-export function demandError(answer: Answer<OpName>, name: string, error: string | readonly string[], tlvs: ErrorTlvs = {}): ErrorAnswer {
+export function demandError(
+  answer: { readonly fields: unknown; readonly error: ErrorAnswer | null }, name: string, error: string | readonly string[], tlvs: ErrorTlvs = {},
+): ErrorAnswer {
   const names = typeof error === 'string' ? [error] : error;
   const wanted = names.join(' or ');
   if (answer.error === null) throw new Failure(`the answer to ${name}`, wanted, `OK ${show(answer.fields)}`);

@@ -1,7 +1,7 @@
 // FETCH, SUBSCRIBE, FIND_OFFSET, GET_POSITION and LIST_POSITIONS: from the payload to the log.
 import type { Reader } from '../wire/bytes.ts';
 import { ErrorCode } from '../wire/errors.ts';
-import { TIMEOUT_MS_MAX } from '../wire/limits.ts';
+import { SUBSCRIPTIONS_DEFAULT, TIMEOUT_MS_MAX } from '../wire/limits.ts';
 import { Op } from '../wire/ops.ts';
 import { pagesOf } from '../wire/pages.ts';
 import {
@@ -54,7 +54,7 @@ function fetch(service: NodeService, client: Client, id: number, request: FetchR
 
 function subscribe(service: NodeService, client: Client, id: number, request: SubscribeRequest): void {
   if (!client.session.toWaiting(id, 'subscription')) {
-    return client.fail(id, Op.SUBSCRIBE, ErrorCode.TOO_MANY_INFLIGHT, { message: 'too many subscriptions' });
+    return client.fail(id, Op.SUBSCRIBE, ErrorCode.TOO_MANY_INFLIGHT, { limit: SUBSCRIPTIONS_DEFAULT, message: 'too many subscriptions' });
   }
   const deadlineMs = service.parts.context.clock.monotonicMs() + SUBSCRIBE_AFTER_MS;
   service.withLog(client, Op.SUBSCRIBE, id, request.log, request.logUid, 'consume', (log, { extraCredit }) => {

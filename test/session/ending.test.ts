@@ -50,18 +50,19 @@ away('a server that stops says so, ends waits and subscriptions, answers the res
   assert.is(connection.service.count('closed'), 1);
 });
 
-away('requests after the server\'s GOAWAY get SHUTTING_DOWN, PING its answer, CANCEL its effect', () => {
+away('requests after the server\'s GOAWAY get SHUTTING_DOWN, PING and AUTH their answer, CANCEL its effect', () => {
   const connection = connectReady();
   connection.send(produceFrame(2));
   connection.session.goAway(ErrorCode.SHUTTING_DOWN, '');
   connection.host.settle();
   connection.fresh();
   connection.send(Buffer.concat([
-    produceFrame(3), frame(Op.FETCH, 4), pingFrame(5), frame(Op.CANCEL, 2), frame(0x7f, 6), frame(0x60, 7), frame(Op.AUTH, 8),
+    produceFrame(3), frame(Op.FETCH, 4), pingFrame(5), frame(Op.CANCEL, 2), frame(0x7f, 6),
+    frame(Op.AUTH, 8, Buffer.from('0000000000000000', 'hex')),
   ]));
   const answers = connection.fresh();
   assert.equal(answers.map((answer) => [answer.id, answer.status]), [
-    [3, 11], [4, 11], [5, 0], [6, 11], [7, 11], [8, 11],
+    [3, 11], [4, 11], [5, 0], [6, 11], [8, 0],
   ]);
   assert.is(errorOf(answers[0]!).class, 9);
   assert.equal(connection.service.ids('produce'), [2]);

@@ -125,7 +125,6 @@ export class Session extends SessionLife implements SessionPort {
       case OpKind.ABOUT:
         return this.onAbout(op, id);
       case OpKind.FORBIDDEN:
-        if (this.state === State.DRAINING) return this.refuse(op, id, ErrorCode.SHUTTING_DOWN);
         return this.fail(ErrorCode.OP_NOT_ALLOWED);
       default:
         return this.refuse(op, id, this.state === State.DRAINING ? ErrorCode.SHUTTING_DOWN : ErrorCode.UNKNOWN_OP);
@@ -162,8 +161,7 @@ export class Session extends SessionLife implements SessionPort {
   }
 
   private onAuth(id: number): void {
-    if (this.state === State.DRAINING) return this.refuse(Op.AUTH, id, ErrorCode.SHUTTING_DOWN);
-    if (this.authDone) return this.fail(ErrorCode.OP_NOT_ALLOWED, { message: 'AUTH is done already' });
+    if (this.config.authRequired && this.authDone) return this.fail(ErrorCode.OP_NOT_ALLOWED, { message: 'AUTH is done already' });
     const verdict = answerAuth(this.out, id, payload, this.config, this);
     this.out.countSessionFrame();
     this.queued();
