@@ -6,7 +6,7 @@ import { ErrorCode, FieldError, ProtocolError } from './errors.ts';
 import { findTlv, readExt } from './ext.ts';
 import type { ExtShape } from './ext.ts';
 import { isNameRange } from './layout.ts';
-import { EXT_SIZE_MAX, ID_SIZE, NAME_SIZE_MAX, NONE, U64_MAX } from './limits.ts';
+import { ID_SIZE, NAME_SIZE_MAX, NONE, U64_MAX } from './limits.ts';
 import { PRODUCE_NO_FORWARD } from './ops.ts';
 import { logUidTlv } from './requests-admin.ts';
 
@@ -59,7 +59,7 @@ export class ProduceView {
 
     const extSize = readU16(buffer, at + 22);
     const extStart = at + FIXED_SIZE;
-    if (extStart + extSize > end || extSize > EXT_SIZE_MAX) return this.wrong('ext');
+    if (extStart + extSize > end) return this.wrong('ext');
     this.batchStart = extStart + extSize;
     this.batchEnd = end;
     this.hasUid = false;

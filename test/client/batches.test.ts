@@ -81,6 +81,14 @@ test('a flip of any bit of two batches is noticed', async () => {
   }
 });
 
+test('a batch that begins inside the one before it is noticed', async () => {
+  const { stampBatch } = await import('../../src/wire/batch.ts');
+  const two = buildBatch([{ value: null }, { value: null }]);
+  const overlapping = Buffer.from(two);
+  stampBatch(overlapping, 0, 2, 1, 1, 1);
+  assert.is(((await read(Buffer.concat([two, overlapping]), 0)) as ProtocolError).code, ErrorCode.CORRUPT_BATCH);
+});
+
 test('batches cut anywhere are noticed', async () => {
   const batch = buildBatch([{ value: Buffer.from('hello') }]);
   for (let size = 1; size < batch.length; size++) {

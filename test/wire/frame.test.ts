@@ -130,6 +130,34 @@ test('a frame inside one chunk is used where it lies, and an idle reader pins no
   assert.is.not(reader.buffer, chunk);
 });
 
+test('a kept frame is not written over by the next, one that was not kept may be', () => {
+  for (const isKept of [true, false]) {
+    const reader = new FrameReader();
+    const [first, second] = [frame(40, { id: 1 }), frame(40, { id: 2 })];
+    reader.push(first.subarray(0, 20));
+    assert.not(reader.next());
+    reader.push(Buffer.concat([first.subarray(20), second.subarray(0, 20)]));
+    assert.ok(reader.next());
+    const payload = reader.buffer.subarray(reader.start, reader.end);
+    if (isKept) reader.keep();
+    assert.not(reader.next());
+    reader.push(second.subarray(20));
+    assert.ok(reader.next());
+    assert.is(payload.every((byte) => byte === 1), isKept);
+  }
+});
+
+test('the memory of a large frame is given back with it', () => {
+  const reader = new FrameReader(1 << 24);
+  const large = frame(1_000_000);
+  reader.push(large.subarray(0, 500_000));
+  reader.next();
+  reader.push(large.subarray(500_000));
+  assert.ok(reader.next());
+  assert.not(reader.next());
+  assert.is((reader as unknown as { carry: Buffer }).carry.length, 0);
+});
+
 test('random streams in random chunks come out whole', () => {
   const random = seededRandom('wire/frame');
   for (let round = 0; round < 200; round++) {

@@ -222,6 +222,9 @@ test('ProduceView judges a payload as the layout does, for every cut and every c
       produceRequest.write(w, value, grease);
       const payload = w.copy();
       for (let size = 0; size <= payload.length; size++) compare(view, payload.subarray(0, size));
+      const long = Buffer.concat([payload.subarray(0, 32), Buffer.alloc(4097)]);
+      long.writeUInt16BE(4097, 30);
+      compare(view, long);
       for (let round = 0; round < 3000; round++) {
         const spoiled = Buffer.from(payload);
         spoiled[Math.floor(random() * spoiled.length)] = Math.floor(random() * 256);
