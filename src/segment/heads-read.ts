@@ -151,3 +151,21 @@ async function sizeOf(disk: Disk, path: string): Promise<number> {
     await file.close();
   }
 }
+
+/** A log without a single segment file: lost, not empty, because a log is made with one. */
+export function noSegment(directory: string): DamageRange {
+  return { file: directory, position: 0, firstIndex: 1, lastIndex: NONE, firstOffset: 0, lastOffset: NONE, reason: 'no segment file' };
+}
+
+/** Both slots of the newest segment's mark are bad; `end` is where its valid batches end. */
+export function unknownEnd(segment: Segment, end: LogEnd): DamageRange {
+  return {
+    file: segment.path,
+    position: MARK_POSITIONS[0],
+    firstIndex: end.index + 1,
+    lastIndex: NONE,
+    firstOffset: end.nextOffset,
+    lastOffset: NONE,
+    reason: 'both slots of the durable mark are bad: how much was durable is not known',
+  };
+}

@@ -11,10 +11,10 @@ import { NONE } from '../wire/limits.ts';
 import { DamageError, type DamageRange } from './damage.ts';
 import type { HandleCache } from './handles.ts';
 import { endBefore, indexFirstIndex, indexName, TEMPORARY_SUFFIX } from './head.ts';
-import { listSegments, readHeads, type ReadSegment } from './heads-read.ts';
+import { listSegments, noSegment, readHeads, type ReadSegment, unknownEnd } from './heads-read.ts';
 import { addEntry, buildIndex, roomAndTurn } from './index-build.ts';
 import type { LogOptions } from './log-options.ts';
-import { type LogEnd, MARK_POSITIONS, MARK_SLOT_SIZE } from './mark.ts';
+import { type LogEnd, MARK_SLOT_SIZE } from './mark.ts';
 import { type BatchVisitor, Scan } from './scan.ts';
 import type { Segment } from './segment.ts';
 import { removeIfThere } from './segment-file.ts';
@@ -55,7 +55,7 @@ export async function recoverLog(recovery: RecoveryOptions): Promise<RecoveredLo
   const newest = read[read.length - 1]!;
   await visitSealed(recovery, read);
   const cutBytes = await recoverNewest(recovery, newest);
-  if (newest.decoded.mark === null) damaged(unknownEnd(newest.segment));
+  if (newest.decoded.mark === null) damaged(unknownEnd(newest.segment, newest.segment.end));
   await disk.syncDirectory(directory);
   return {
     segments: read.map(({ segment }) => segment),
@@ -173,20 +173,4 @@ function visitor(recovery: RecoveryOptions): BatchVisitor {
 
 function termVisitor(terms: TermTable): BatchVisitor {
   return (buffer, at) => terms.add(batchIndex(buffer, at), batchTerm(buffer, at));
-}
-
-function noSegment(directory: string): DamageRange {
-  return { file: directory, position: 0, firstIndex: 1, lastIndex: NONE, firstOffset: 0, lastOffset: NONE, reason: 'no segment file' };
-}
-
-function unknownEnd(segment: Segment): DamageRange {
-  return {
-    file: segment.path,
-    position: MARK_POSITIONS[0],
-    firstIndex: segment.end.index + 1,
-    lastIndex: NONE,
-    firstOffset: segment.end.nextOffset,
-    lastOffset: NONE,
-    reason: 'both slots of the durable mark are bad: how much was durable is not known',
-  };
 }
