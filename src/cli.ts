@@ -3,6 +3,7 @@
 import { CliError, Exit, commandHelp, parseCommand } from './cli/command.ts';
 import type { Command, ExitCode } from './cli/command.ts';
 import { COMMANDS } from './cli/commands.ts';
+import { checkStdout, watchOutput, writeStdout } from './cli/stdout.ts';
 
 declare const __SIDELOG_VERSION__: string;
 
@@ -11,8 +12,11 @@ const EXIT_CODES = `exit codes: 0 done · 1 it failed, or something was found wr
 
 /** Runs `sidelog ARGS`; resolves with the exit code, never rejects. */
 export async function runCli(args: readonly string[]): Promise<ExitCode> {
+  watchOutput();
   try {
-    return await dispatch(args);
+    const code = await dispatch(args);
+    checkStdout();
+    return code;
   } catch (error) {
     if (error instanceof CliError) {
       process.stderr.write(`sidelog: ${error.message}\n`);
@@ -27,17 +31,22 @@ export async function runCli(args: readonly string[]): Promise<ExitCode> {
 async function dispatch(args: readonly string[]): Promise<ExitCode> {
   const [first, second] = args;
   if (first === undefined || first === '--help' || first === '-h' || (first === 'help' && second === undefined)) {
-    process.stdout.write(overview());
+    void writeStdout(overview());
     return first === undefined ? Exit.usage : Exit.ok;
   }
   if (first === '--version' || first === '-v') {
-    process.stdout.write(`${__SIDELOG_VERSION__}\n`);
+    void writeStdout(`${__SIDELOG_VERSION__}\n`);
     return Exit.ok;
   }
   const words = first === 'help' ? args.slice(1) : args;
+  const group = groupOf(words[0]!);
+  if (group.length > 0 && (words[1] === '--help' || words[1] === '-h' || (first === 'help' && words[1] === undefined))) {
+    void writeStdout(groupHelp(words[0]!, group));
+    return Exit.ok;
+  }
   const { command, rest } = find(words);
   if (first === 'help' || rest.includes('--help') || rest.includes('-h')) {
-    process.stdout.write(commandHelp(command));
+    void writeStdout(commandHelp(command));
     return Exit.ok;
   }
   return command.run(parseCommand(command, rest));
@@ -50,22 +59,35 @@ function find(words: readonly string[]): { command: Command; rest: readonly stri
     const command = COMMANDS.find((candidate) => candidate.name === name);
     if (command !== undefined && words.length >= count) return { command, rest: words.slice(count) };
   }
-  const group = COMMANDS.filter(({ name }) => name.startsWith(`${words[0]} `));
+  const group = groupOf(words[0]!);
   if (group.length > 0) {
     throw new CliError(`${words[0]} needs one of: ${group.map(({ name }) => name.split(' ')[1]).join(', ')}`, Exit.usage);
   }
   throw new CliError(`there is no command "${words[0]}"; see: sidelog --help`, Exit.usage);
 }
 
+/** The commands that begin with a word: `log create`, `log list`, … */
+function groupOf(word: string): readonly Command[] {
+  return COMMANDS.filter(({ name }) => name.startsWith(`${word} `));
+}
+
+function groupHelp(word: string, group: readonly Command[]): string {
+  return [`usage: sidelog ${word} COMMAND [OPTIONS]`, '', 'commands:', ...table(group), '', `sidelog ${word} COMMAND --help tells more.`, ''].join('\n');
+}
+
+function table(commands: readonly Command[]): string[] {
+  const width = Math.max(...commands.map(({ name }) => name.length)) + 2;
+  return commands.map(({ name, summary }) => `  ${name.padEnd(width)}${summary}`);
+}
+
 function overview(): string {
-  const width = Math.max(...COMMANDS.map(({ name }) => name.length)) + 2;
   return [
     'usage: sidelog COMMAND [OPTIONS]',
     '',
     'A durable commit log that runs right beside your app.',
     '',
     'commands:',
-    ...COMMANDS.map(({ name, summary }) => `  ${name.padEnd(width)}${summary}`),
+    ...table(COMMANDS),
     '',
     'sidelog COMMAND --help tells more. Every setting can also come from the environment',
     '(--data-dir is SIDELOG_DATA_DIR) or, for serve, from a JSON file (--config).',

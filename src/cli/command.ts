@@ -79,7 +79,7 @@ export function commandHelp(command: Command): string {
     flag.length < width ? `  ${flag.padEnd(width)}${help}` : `  ${flag}\n  ${' '.repeat(width)}${help}`,
   );
   return [
-    `usage: sidelog ${command.name} ${command.operands}`.trimEnd(),
+    `usage: sidelog ${[command.name, command.operands, rows.length > 0 ? '[OPTIONS]' : ''].filter((word) => word !== '').join(' ')}`,
     '',
     command.summary,
     ...(lines.length > 0 ? ['', 'options:', ...lines] : []),

@@ -1,17 +1,19 @@
 // `sidelog consume`: each value and a newline, byte for byte, or a JSON object per record. Stops at
 // the end of the log as it was at the start, unless told to follow.
-import { once } from 'node:events';
-import type { Client, LogRecord, ReadFrom } from '../wire/client/client.ts';
+import type { Client, LogRecord, ReadFrom, Subscription } from '../wire/client/client.ts';
 import { parseTime } from '../units.ts';
-import { CliError, Exit } from './command.ts';
+import { Exit } from './command.ts';
 import type { Command, CommandInput, ExitCode } from './command.ts';
-import { CONNECTION_OPTIONS, numberOption, withClient } from './connection.ts';
+import { choiceOption, CONNECTION_OPTIONS, numberOption, parsedOption, withClient } from './connection.ts';
+import { Interrupt } from './interrupt.ts';
 import { Progress } from './progress.ts';
 import { formatJsonRecord } from './record-json.ts';
+import { isStdoutGone, writeStdout } from './stdout.ts';
 
 /** Output is gathered into writes of about this size, in bytes. */
 const WRITE_SIZE = 64 * 1024;
 const NEWLINE = Buffer.from('\n');
+const NO_VALUE = Buffer.alloc(0);
 
 export const consumeCommand: Command = {
   name: 'consume',
@@ -25,99 +27,110 @@ export const consumeCommand: Command = {
     format: { type: 'string', hint: 'FORMAT', help: 'value (default): the bytes and a newline; json: an object per record' },
     ...CONNECTION_OPTIONS,
   },
-  run: (input) => withClient(input.values, (client) => consume(client, input)),
+  details: `Without --follow it stops at the end that the log had when it began; what was acked before that is
+printed. A record without a value is an empty line; --format json shows the difference. Exits 130 when
+interrupted.`,
+  run(input) {
+    const plan = planOf(input);
+    return withClient(input.values, (client) => consume(client, plan));
+  },
 };
 
-async function consume(client: Client, { values, operands }: CommandInput): Promise<ExitCode> {
-  const log = operands[0]!;
-  const from = parseFrom((values['offset'] as string | undefined) ?? 'earliest');
-  const count = numberOption(values, 'count') ?? Infinity;
-  const follow = values['follow'] === true;
-  const output = new Output(formatter(values['format']));
-  const interrupted = onInterrupt();
-  // The first answer says where the read starts and where the log ends now; linearizable, so that
-  // what was acked before this command began is printed.
-  const first = await client.fetch(log, { from, maxBytes: 1, linearizable: true });
-  const end = follow ? Infinity : first.committedEnd;
-  const progress = new Progress();
-  let left = count;
-  if (left > 0 && first.startOffset < end) {
-    const subscription = client.subscribe(log, { from: { offset: first.startOffset }, logUid: first.logUid });
-    interrupted.then(() => subscription.close(), () => undefined);
-    for await (const record of subscription) {
-      const pending = output.add(record);
-      if (pending !== null) await pending;
-      if (!process.stdout.isTTY) progress.update('records', count - left, output.bytes, null);
-      if (--left === 0 || record.offset + 1 >= end || output.closed) break;
-      if (follow && subscription.bufferedRecords === 0) await output.flush();
-    }
-  }
-  await output.flush();
-  progress.end();
-  return Exit.ok;
+interface ConsumePlan {
+  readonly log: string;
+  readonly from: ReadFrom;
+  readonly count: number;
+  readonly follow: boolean;
+  readonly format: (record: LogRecord) => Buffer | string;
 }
 
-/** Gathers formatted records into writes, and waits when stdout is slow. */
+function planOf({ values, operands }: CommandInput): ConsumePlan {
+  const json = choiceOption(values, 'format', ['value', 'json'], 'value') === 'json';
+  return {
+    log: operands[0]!,
+    from: parsedOption(values, 'offset', parseFrom) ?? 'earliest',
+    count: numberOption(values, 'count') ?? Number.POSITIVE_INFINITY,
+    follow: values['follow'] === true,
+    format: json ? formatJsonRecord : (record) => record.value ?? NO_VALUE,
+  };
+}
+
+async function consume(client: Client, plan: ConsumePlan): Promise<ExitCode> {
+  const interrupt = new Interrupt();
+  // The first answer says where the read starts and where the log ends now; linearizable, so that
+  // what was acked before this command began is printed.
+  const first = await client.fetch(plan.log, { from: plan.from, maxBytes: 1, linearizable: true });
+  const end = plan.follow ? Number.POSITIVE_INFINITY : first.committedEnd;
+  if (plan.count > 0 && first.startOffset < end) {
+    const subscription = client.subscribe(plan.log, { from: { offset: first.startOffset }, logUid: first.logUid });
+    interrupt.whenRaised(() => subscription.close());
+    await print(subscription, plan, end, interrupt);
+  }
+  interrupt.release();
+  return interrupt.raised ? Exit.interrupted : Exit.ok;
+}
+
+/** Prints until `end`, the wished count, an interrupt, or the reader of stdout has gone. */
+async function print(subscription: Subscription, plan: ConsumePlan, end: number, interrupt: Interrupt): Promise<void> {
+  const output = new Output(plan.format);
+  const progress = new Progress(process.stdout.isTTY !== true);
+  let left = plan.count;
+  try {
+    for await (const records of subscription.chunks()) {
+      for (const record of records) {
+        if (record.offset >= end) return;
+        const pending = output.add(record);
+        if (pending !== null) await pending;
+        if (--left === 0 || isStdoutGone() || interrupt.raised) return;
+        if (record.offset + 1 >= end) return;
+      }
+      if (subscription.bufferedRecords === 0 && plan.follow) output.flush();
+      progress.update('records', output.records, output.bytes, null);
+    }
+  } finally {
+    const pending = output.flush();
+    if (pending !== null && !interrupt.raised) await pending;
+    progress.end();
+  }
+}
+
+/** Gathers formatted records into writes. */
 class Output {
+  records = 0;
   bytes = 0;
-  /** The reader of the pipe has gone: not an error, `| head` does that. */
-  closed = false;
   private readonly format: (record: LogRecord) => Buffer | string;
   private pieces: Buffer[] = [];
   private size = 0;
 
   constructor(format: (record: LogRecord) => Buffer | string) {
     this.format = format;
-    process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EPIPE') throw error;
-      this.closed = true;
-    });
   }
 
+  /** A promise: stdout is slow, wait before the next. */
   add(record: LogRecord): Promise<void> | null {
     const text = this.format(record);
     const piece = typeof text === 'string' ? Buffer.from(text) : text;
     this.pieces.push(piece, NEWLINE);
     this.size += piece.length + 1;
+    this.records++;
     return this.size >= WRITE_SIZE ? this.flush() : null;
   }
 
-  async flush(): Promise<void> {
-    if (this.size === 0 || this.closed) return;
+  flush(): Promise<void> | null {
+    if (this.size === 0) return null;
     const bytes = Buffer.concat(this.pieces, this.size);
     this.bytes += this.size;
     this.pieces = [];
     this.size = 0;
-    if (process.stdout.write(bytes)) return;
-    await Promise.race([once(process.stdout, 'drain'), once(process.stdout, 'close')]).catch(() => undefined);
+    return writeStdout(bytes);
   }
 }
 
-function formatter(format: unknown): (record: LogRecord) => Buffer | string {
-  if (format === undefined || format === 'value') return (record) => record.value ?? Buffer.alloc(0);
-  if (format === 'json') return formatJsonRecord;
-  throw new CliError(`--format: "${String(format)}" is not accepted; expected value or json`, Exit.usage);
-}
-
-/** `12`, `earliest`, `next`, `time:2026-01-31T12:00:00Z`, `position:NAME`. Throws CliError. */
+/** `12`, `earliest`, `next`, `time:2026-01-31T12:00:00Z`, `position:NAME`. Throws RangeError. */
 export function parseFrom(text: string): ReadFrom {
   if (text === 'earliest' || text === 'next') return text;
   if (/^\d+$/.test(text) && Number.isSafeInteger(Number(text))) return { offset: Number(text) };
   if (text.startsWith('position:') && text.length > 'position:'.length) return { position: text.slice('position:'.length) };
-  if (text.startsWith('time:')) {
-    try {
-      return { time: parseTime(text.slice('time:'.length)) };
-    } catch (error) {
-      throw new CliError(`--offset: "${text}" is not accepted; expected time: and ${(error as Error).message}`, Exit.usage);
-    }
-  }
-  throw new CliError(`--offset: "${text}" is not accepted; expected N, earliest, next, time:ISO or position:NAME`, Exit.usage);
-}
-
-/** Resolves at the first SIGINT or SIGTERM, so that what was read is still printed. */
-function onInterrupt(): Promise<void> {
-  return new Promise((resolve) => {
-    process.once('SIGINT', resolve);
-    process.once('SIGTERM', resolve);
-  });
+  if (text.startsWith('time:')) return { time: parseTime(text.slice('time:'.length)) };
+  throw new RangeError('N, earliest, next, time:ISO or position:NAME');
 }

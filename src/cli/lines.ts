@@ -3,25 +3,30 @@
 const NEWLINE = 0x0a;
 
 /** A line longer than this is refused: no server takes a batch that large. */
-const LINE_SIZE_MAX = 32 * 1024 * 1024;
+export const LINE_SIZE_MAX = 32 * 1024 * 1024;
 
-/** Yields each line without its newline; a last line without one counts too. Throws RangeError on an endless line. */
-export async function* splitLines(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+/**
+ * Yields the lines of each piece of the stream, without their newlines; a last line without one counts
+ * too. Throws RangeError, after the lines before it, on a line longer than `sizeMax`.
+ */
+export async function* splitLines(source: AsyncIterable<Buffer>, sizeMax = LINE_SIZE_MAX): AsyncGenerator<Buffer[]> {
   let pieces: Buffer[] = [];
   let held = 0;
   for await (const chunk of source) {
+    const lines: Buffer[] = [];
     let start = 0;
     for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, start)) {
       const tail = chunk.subarray(start, end);
-      yield held === 0 ? tail : Buffer.concat([...pieces, tail]);
+      lines.push(held === 0 ? tail : Buffer.concat([...pieces, tail]));
       pieces = [];
       held = 0;
       start = end + 1;
     }
+    if (lines.length > 0) yield lines;
     if (start === chunk.length) continue;
     pieces.push(chunk.subarray(start));
     held += chunk.length - start;
-    if (held > LINE_SIZE_MAX) throw new RangeError(`a line is longer than ${LINE_SIZE_MAX} bytes`);
+    if (held > sizeMax) throw new RangeError(`longer than ${sizeMax} bytes`);
   }
-  if (held > 0) yield Buffer.concat(pieces);
+  if (held > 0) yield [Buffer.concat(pieces)];
 }

@@ -4,7 +4,9 @@ import type { Client, CompressionName, DurabilityName, LogDescription, LogSettin
 import { formatSize, parseDuration, parseSize } from '../units.ts';
 import { CliError, Exit } from './command.ts';
 import type { Command, CommandInput, ExitCode, OptionSpecs, OptionValues } from './command.ts';
-import { CONNECTION_OPTIONS, parsedOption, printJson, withClient } from './connection.ts';
+import { CONNECTION_OPTIONS, parsedOption, withClient } from './connection.ts';
+import { offsetOperand } from './operands.ts';
+import { printJson, writeStdout } from './stdout.ts';
 
 const RETENTION_OPTIONS: OptionSpecs = {
   'retain-bytes': { type: 'string', hint: 'SIZE', help: 'data to keep, for example 10GiB; 0 keeps all' },
@@ -18,60 +20,76 @@ const CREATE_OPTIONS: OptionSpecs = {
   ...RETENTION_OPTIONS,
 };
 
+/** `prepare` checks what was given, before there is a connection, and returns what to do with one. */
 function logCommand(
   name: string, operands: string, summary: string, arity: readonly [number, number], options: OptionSpecs,
-  run: (client: Client, input: CommandInput) => Promise<void>, details?: string,
+  prepare: (input: CommandInput) => (client: Client) => Promise<void>, details?: string,
 ): Command {
   return {
     name: `log ${name}`, operands, summary, arity, details,
     options: { ...options, ...CONNECTION_OPTIONS },
-    run: (input) => withClient(input.values, async (client): Promise<ExitCode> => {
-      await run(client, input);
-      return Exit.ok;
-    }),
+    run: (input) => {
+      const act = prepare(input);
+      return withClient(input.values, async (client): Promise<ExitCode> => {
+        await act(client);
+        return Exit.ok;
+      });
+    },
   };
 }
 
 export const logCommands: readonly Command[] = [
-  logCommand('create', 'LOG', 'create a log', [1, 1], CREATE_OPTIONS, async (client, { values, operands }) => {
-    const { logUid } = await client.logs.create(operands[0]!, createSettings(values));
-    printJson({ log: operands[0], logUid });
+  logCommand('create', 'LOG', 'create a log', [1, 1], CREATE_OPTIONS, ({ values, operands }) => {
+    const [log] = operands as [string];
+    const settings = createSettings(values);
+    return async (client) => {
+      const { logUid } = await client.logs.create(log, settings);
+      printJson({ log, logUid });
+    };
   }),
   logCommand('list', '[PREFIX]', 'list the logs', [0, 1], {
     deleted: { type: 'boolean', help: 'list deleted logs that can still be brought back' },
     json: { type: 'boolean', help: 'a JSON object per log' },
-  }, async (client, { values, operands }) => {
-    const prefix = operands[0] ?? '';
-    const logs = await client.logs.list({ prefix, trash: values['deleted'] === true });
+  }, ({ values, operands }) => async (client) => {
+    const logs = await client.logs.list({ prefix: operands[0] ?? '', trash: values['deleted'] === true });
     if (values['json'] === true || !process.stdout.isTTY) logs.forEach(printJson);
     else printTable(logs);
   }),
-  logCommand('describe', 'LOG', 'show a log and its settings', [1, 1], {}, async (client, { operands }) => {
+  logCommand('describe', 'LOG', 'show a log and its settings', [1, 1], {}, ({ operands }) => async (client) => {
     printJson(await client.logs.describe(operands[0]!));
   }),
-  logCommand('alter', 'LOG', 'change how long records are kept, or the compressions', [1, 1], RETENTION_OPTIONS, async (client, { values, operands }) => {
-    await client.logs.alter(operands[0]!, retention(values));
-    printJson(await client.logs.describe(operands[0]!));
+  logCommand('alter', 'LOG', 'change how long records are kept, or the compressions', [1, 1], RETENTION_OPTIONS, ({ values, operands }) => {
+    const [log] = operands as [string];
+    const changes = retention(values);
+    if (Object.values(changes).every((change) => change === undefined)) {
+      throw new CliError(`nothing to change: give ${Object.keys(RETENTION_OPTIONS).map((name) => `--${name}`).join(', ')}`, Exit.usage);
+    }
+    return async (client) => {
+      await client.logs.alter(log, changes);
+      printJson(await client.logs.describe(log));
+    };
   }),
-  logCommand('delete', 'LOG', 'delete a log; it can be brought back for a while', [1, 1], {}, async (client, { operands }) => {
-    const { logUid } = await client.logs.describe(operands[0]!);
-    await client.logs.delete(operands[0]!, { logUid });
-    printJson({ log: operands[0], logUid, undelete: `sidelog log undelete ${logUid}` });
+  logCommand('delete', 'LOG', 'delete a log; it can be brought back for a while', [1, 1], {}, ({ operands }) => async (client) => {
+    const [log] = operands as [string];
+    const { logUid } = await client.logs.describe(log);
+    await client.logs.delete(log, { logUid });
+    printJson({ log, logUid, undelete: `sidelog log undelete ${logUid}` });
   }, 'Prints the log_uid, with which `sidelog log undelete` brings the records back until --trash-after of the server is over.'),
   logCommand('undelete', 'UID', 'bring a deleted log back, under a new log_uid', [1, 1], {
     as: { type: 'string', hint: 'LOG', help: 'under this name instead of its old one' },
-  }, async (client, { values, operands }) => {
+  }, ({ values, operands }) => {
     const uid = operands[0]!.toLowerCase();
     if (!/^[0-9a-f]{32}$/.test(uid)) throw new CliError(`"${operands[0]}" is not a log_uid: it has 32 hex digits; see: sidelog log list --deleted`, Exit.usage);
-    const log = (values['as'] as string | undefined) ?? (await client.logs.list({ trash: true })).find((deleted) => deleted.logUid === uid)?.log;
-    if (log === undefined) throw new CliError(`no deleted log has the uid ${uid}; see: sidelog log list --deleted`);
-    const { logUid } = await client.logs.restore(log, uid);
-    printJson({ log, logUid });
+    return async (client) => {
+      const log = (values['as'] as string | undefined) ?? (await client.logs.list({ trash: true })).find((deleted) => deleted.logUid === uid)?.log;
+      if (log === undefined) throw new CliError(`no deleted log has the uid ${uid}; see: sidelog log list --deleted`);
+      const { logUid } = await client.logs.restore(log, uid);
+      printJson({ log, logUid });
+    };
   }),
-  logCommand('trim', 'LOG OFFSET', 'forget the records before an offset', [2, 2], {}, async (client, { operands }) => {
-    const offset = Number(operands[1]);
-    if (!/^\d+$/.test(operands[1]!) || !Number.isSafeInteger(offset)) throw new CliError(`"${operands[1]}" is not an offset`, Exit.usage);
-    printJson({ log: operands[0], logStart: await client.logs.trim(operands[0]!, offset) });
+  logCommand('trim', 'LOG OFFSET', 'forget the records before an offset', [2, 2], {}, ({ operands }) => {
+    const offset = offsetOperand(operands[1]!);
+    return async (client) => printJson({ log: operands[0], logStart: await client.logs.trim(operands[0]!, offset) });
   }, 'The offset is rounded down to the border of a batch.'),
 ];
 
@@ -109,5 +127,5 @@ function printTable(logs: readonly LogDescription[]): void {
     ]),
   );
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
-  for (const row of rows) process.stdout.write(`${row.map((cell, column) => cell.padEnd(widths[column]!)).join('  ').trimEnd()}\n`);
+  for (const row of rows) void writeStdout(`${row.map((cell, column) => cell.padEnd(widths[column]!)).join('  ').trimEnd()}\n`);
 }

@@ -1,7 +1,9 @@
 // `sidelog position …`: named positions, the next offset an application wants to read.
 import { CliError, Exit } from './command.ts';
 import type { Command } from './command.ts';
-import { CONNECTION_OPTIONS, numberOption, printJson, withClient } from './connection.ts';
+import { CONNECTION_OPTIONS, numberOption, withClient } from './connection.ts';
+import { offsetOperand } from './operands.ts';
+import { printJson } from './stdout.ts';
 
 export const positionCommands: readonly Command[] = [
   {
@@ -26,18 +28,17 @@ export const positionCommands: readonly Command[] = [
       expected: { type: 'string', hint: 'OFFSET', help: 'only if it stands there now (0 when there is none)' },
       ...CONNECTION_OPTIONS,
     },
-    run: ({ values, operands }) => withClient(values, async (client) => {
+    run({ values, operands }) {
       const [log, name, text] = operands as [string, string, string];
-      const offset = text === 'none' ? null : Number(text);
-      if (offset !== null && (!/^\d+$/.test(text) || !Number.isSafeInteger(offset))) {
-        throw new CliError(`"${text}" is not an offset`, Exit.usage);
-      }
+      const offset = text === 'none' ? null : offsetOperand(text);
       const options = { expected: numberOption(values, 'expected') };
-      if (offset === null) await client.positions.delete(log, name, options);
-      else await client.positions.put(log, name, offset, options);
-      printJson({ log, name, offset });
-      return Exit.ok;
-    }),
+      return withClient(values, async (client) => {
+        if (offset === null) await client.positions.delete(log, name, options);
+        else await client.positions.put(log, name, offset, options);
+        printJson({ log, name, offset });
+        return Exit.ok;
+      });
+    },
   },
   {
     name: 'position list',

@@ -1,13 +1,20 @@
-// `sidelog produce`: one record per line of stdin, byte for byte. Prints one JSON line at the end
-// and exits 0 only if every record was acked.
+// `sidelog produce`: one record per line of stdin, byte for byte. Prints one JSON line at the end and
+// exits 0 only if every record was acked. Stops at the first record that is not: nothing after it is
+// sent any more.
 import { fstatSync } from 'node:fs';
-import type { Client, RecordInput } from '../wire/client/client.ts';
+import { ErrorCode, SidelogError } from '../wire/client/client.ts';
+import type { Client, CompressionName, RecordInput } from '../wire/client/client.ts';
+import { BATCH_RECORDS_MAX } from '../wire/limits.ts';
 import { CliError, Exit } from './command.ts';
-import type { Command, CommandInput, ExitCode, OptionValues } from './command.ts';
-import { CONNECTION_OPTIONS, explain, numberOption, printJson, withClient } from './connection.ts';
+import type { Command, CommandInput, ExitCode } from './command.ts';
+import { choiceOption, CONNECTION_OPTIONS, explain, numberOption, withClient } from './connection.ts';
+import { Interrupt } from './interrupt.ts';
 import { splitLines } from './lines.ts';
+import { openSink } from './produce-sink.ts';
+import type { Sink, Tally } from './produce-sink.ts';
 import { Progress } from './progress.ts';
 import { parseJsonRecord } from './record-json.ts';
+import { printJson } from './stdout.ts';
 
 /** Records per batch when nothing else is said: large batches make long inputs fast. */
 const BATCH_RECORDS_DEFAULT = 1000;
@@ -27,115 +34,102 @@ export const produceCommand: Command = {
     ...CONNECTION_OPTIONS,
   },
   details: `JSON input: value, key and header values are strings, or {"base64":"…"} for bytes; value may be null.
-At the end one line on stdout: {"records":N,"firstOffset":N,"lastOffset":N,"seconds":S}. Without --producer a
-connection lost in between may leave records stored that were not acked; the exit code is then 1.`,
-  run: (input) => withClient(input.values, (client) => produce(client, input)),
+At the end one line on stdout: {"records":N,"firstOffset":N,"lastOffset":N,"seconds":S}; records counts those
+that were acked. Without --producer a connection lost in between may leave records stored that were not
+acked; the exit code is then 1. Ctrl-C stops reading, waits for what was sent, and exits 130.`,
+  run(input) {
+    const plan = planOf(input);
+    return withClient(input.values, (client) => produce(client, plan));
+  },
 };
 
-/** What was acked so far. */
-interface Tally {
-  records: number;
-  firstOffset: number | null;
-  lastOffset: number | null;
+export interface ProducePlan {
+  readonly log: string;
+  readonly batchRecords: number;
+  readonly producer: string | undefined;
+  readonly expect: number | undefined;
+  readonly fence: number | undefined;
+  readonly compression: CompressionName;
+  readonly parse: (line: Buffer, number: number) => RecordInput;
 }
 
-async function produce(client: Client, { values, operands }: CommandInput): Promise<ExitCode> {
-  const log = operands[0]!;
-  const parse = inputParser(values);
-  const batchRecords = numberOption(values, 'batch', 1) ?? BATCH_RECORDS_DEFAULT;
+function planOf({ values, operands }: CommandInput): ProducePlan {
+  const format = choiceOption(values, 'input', ['lines', 'json'], 'lines');
+  const plan: ProducePlan = {
+    log: operands[0]!,
+    batchRecords: numberOption(values, 'batch', 1, BATCH_RECORDS_MAX) ?? BATCH_RECORDS_DEFAULT,
+    producer: values['producer'] as string | undefined,
+    expect: numberOption(values, 'expect'),
+    fence: numberOption(values, 'fence'),
+    compression: choiceOption(values, 'compression', ['none', 'gzip', 'zstd'], 'none'),
+    parse: format === 'json' ? parseJsonRecord : (line) => ({ value: line }),
+  };
+  if (plan.expect !== undefined && plan.producer !== undefined) throw new CliError('--expect and --producer do not go together', Exit.usage);
+  return plan;
+}
+
+async function produce(client: Client, plan: ProducePlan): Promise<ExitCode> {
   const tally: Tally = { records: 0, firstOffset: null, lastOffset: null };
   const started = performance.now();
+  const interrupt = new Interrupt();
   const progress = new Progress();
-  const inputSize = stdinSize();
   let failure: unknown = null;
   try {
-    const expected = numberOption(values, 'expect');
-    const sink = expected === undefined
-      ? streaming(client, log, values, batchRecords, tally)
-      : await conditional(client, log, values, batchRecords, expected, tally);
-    let lines = 0;
-    let bytes = 0;
-    for await (const line of splitLines(process.stdin)) {
-      lines++;
-      bytes += line.length + 1;
-      await sink.append(parse(line, lines));
-      progress.update('records', lines, bytes, inputSize === null ? null : bytes / inputSize);
-    }
+    const sink = openSink(client, plan, tally, stopReading);
+    interrupt.whenRaised(stopReading);
+    await readAll(plan, sink, progress, () => interrupt.raised);
     await sink.end();
   } catch (error) {
     failure = explain(error);
+    // What was sent gets its answers and counts; what waits behind the failure is not sent.
+    await client.close();
   }
+  interrupt.release();
   progress.end();
   printJson({ ...tally, seconds: Number(((performance.now() - started) / 1000).toFixed(3)) });
   if (failure !== null) throw failure;
-  return Exit.ok;
+  return interrupt.raised ? Exit.interrupted : Exit.ok;
 }
 
-interface Sink {
-  append(record: RecordInput): Promise<void> | void;
-  end(): Promise<void>;
+/** Appends every line; returns early when `stopped` says so. Throws what the sink failed with. */
+async function readAll(plan: ProducePlan, sink: Sink, progress: Progress, stopped: () => boolean): Promise<void> {
+  const inputSize = stdinSize();
+  let number = 0;
+  let bytes = 0;
+  try {
+    for await (const lines of splitLines(process.stdin)) {
+      for (const line of lines) {
+        bytes += line.length + 1;
+        number++;
+        const full = append(sink, plan.parse(line, number), number);
+        if (full !== null) await full;
+      }
+      if (stopped()) return;
+      progress.update('records', number, bytes, inputSize === null ? null : bytes / inputSize);
+    }
+  } catch (error) {
+    sink.check();
+    if (stopped() && (error as NodeJS.ErrnoException).code === 'ERR_STREAM_PREMATURE_CLOSE') return;
+    if (error instanceof RangeError) throw new CliError(`line ${number + 1}: ${error.message}`, Exit.failed, { cause: error });
+    if ((error as NodeJS.ErrnoException).syscall === 'read') throw new CliError(`cannot read stdin: ${(error as Error).message}`, Exit.failed, { cause: error });
+    throw error;
+  }
 }
 
-/** Pipelined batches: the fast way. */
-function streaming(client: Client, log: string, values: OptionValues, batchRecords: number, tally: Tally): Sink {
-  const producer = client.producer(log, {
-    name: values['producer'] as string | undefined,
-    fence: numberOption(values, 'fence'),
-    batchRecords,
-    compression: compression(values),
-    onAck: (receipt, count) => note(tally, receipt.baseOffset, receipt.nextOffset, count),
-  });
-  return {
-    append: (record) => (producer.append(record) ? undefined : producer.drained()),
-    end: () => producer.close(),
-  };
+/** Says which line a record came from that cannot be sent. */
+function append(sink: Sink, record: RecordInput, number: number): Promise<void> | null {
+  try {
+    return sink.append(record);
+  } catch (error) {
+    const tooLarge = error instanceof SidelogError && error.code === ErrorCode.BATCH_TOO_LARGE;
+    if (tooLarge || error instanceof RangeError) throw new CliError(`line ${number}: ${error.message}`, Exit.failed, { cause: error });
+    throw error;
+  }
 }
 
-/** One batch after the other, each expecting the offset at which the one before ended. */
-async function conditional(
-  client: Client, log: string, values: OptionValues, batchRecords: number, expected: number, tally: Tally,
-): Promise<Sink> {
-  if (values['producer'] !== undefined) throw new CliError('--expect and --producer do not go together', Exit.usage);
-  const fence = numberOption(values, 'fence');
-  let next = expected;
-  let waiting: RecordInput[] = [];
-  const send = async (): Promise<void> => {
-    const records = waiting;
-    waiting = [];
-    const receipt = await client.produce(log, records, { expectedOffset: next, fence });
-    note(tally, receipt.baseOffset, receipt.nextOffset, records.length);
-    next = receipt.nextOffset;
-  };
-  return {
-    append: async (record) => {
-      waiting.push(record);
-      if (waiting.length >= batchRecords) await send();
-    },
-    end: async () => {
-      if (waiting.length > 0) await send();
-    },
-  };
-}
-
-function note(tally: Tally, baseOffset: number, nextOffset: number, count: number): void {
-  tally.records += count;
-  // A duplicate so old that its place is forgotten has no offsets.
-  if (baseOffset < 0) return;
-  tally.firstOffset ??= baseOffset;
-  tally.lastOffset = Math.max(tally.lastOffset ?? 0, nextOffset - 1);
-}
-
-function inputParser(values: OptionValues): (line: Buffer, number: number) => RecordInput {
-  const format = values['input'] ?? 'lines';
-  if (format === 'lines') return (line) => ({ value: line });
-  if (format !== 'json') throw new CliError(`--input: "${String(format)}" is not accepted; expected lines or json`, Exit.usage);
-  return (line, number) => parseJsonRecord(line.toString('utf8'), number);
-}
-
-function compression(values: OptionValues): 'none' | 'gzip' | 'zstd' | undefined {
-  const name = values['compression'];
-  if (name === undefined || name === 'none' || name === 'gzip' || name === 'zstd') return name;
-  throw new CliError(`--compression: "${String(name)}" is not accepted; expected none, gzip or zstd`, Exit.usage);
+/** Ends the loop over stdin, which may wait for input that never comes. */
+function stopReading(): void {
+  process.stdin.destroy();
 }
 
 /** Size of stdin when it is a file, for the progress bar. */

@@ -5,10 +5,15 @@ const REDRAW_MS = 100;
 const BAR_WIDTH = 24;
 
 export class Progress {
-  private readonly enabled = process.stderr.isTTY === true;
+  private readonly enabled: boolean;
   private readonly startedMs = performance.now();
   private drawnMs = 0;
   private drawn = false;
+
+  /** `wanted`: false where the command's own output goes to the same terminal. */
+  constructor(wanted = true) {
+    this.enabled = wanted && process.stderr.isTTY === true;
+  }
 
   /** Shows counts and rates; `share` (0 to 1) draws a bar, null only the figures. Cheap to call often. */
   update(label: string, count: number, bytes: number, share: number | null): void {

@@ -5,11 +5,14 @@ import { isUtf8 } from 'node:buffer';
 import type { LogRecord, RecordInput } from '../wire/client/client.ts';
 import { CliError } from './command.ts';
 
+const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/;
+
 /** Parses one line. Throws CliError that names the line and the field. */
-export function parseJsonRecord(text: string, line: number): RecordInput {
+export function parseJsonRecord(bytes: Buffer, line: number): RecordInput {
+  if (!isUtf8(bytes)) throw new CliError(`line ${line}: not UTF-8; give bytes as {"base64":"…"}`);
   let parsed: unknown;
   try {
-    parsed = JSON.parse(text);
+    parsed = JSON.parse(bytes.toString('utf8'));
   } catch (error) {
     throw new CliError(`line ${line}: not JSON: ${(error as Error).message}`);
   }
@@ -28,7 +31,7 @@ export function parseJsonRecord(text: string, line: number): RecordInput {
     value: bytesOf(fields['value'], 'value', line),
     ...(fields['key'] === undefined || fields['key'] === null ? {} : { key: bytesOf(fields['key'], 'key', line)! }),
     ...(headers.length === 0 ? {} : { headers }),
-    ...(typeof fields['clientTime'] === 'number' ? { clientTime: fields['clientTime'] } : {}),
+    ...clientTimeOf(fields['clientTime'], line),
   };
 }
 
@@ -56,11 +59,20 @@ function parseHeaders(headers: unknown, line: number): [string, Buffer][] {
   });
 }
 
+function clientTimeOf(value: unknown, line: number): { clientTime?: number } {
+  if (value === undefined) return {};
+  if (Number.isSafeInteger(value) && (value as number) >= 0) return { clientTime: value as number };
+  throw new CliError(`line ${line}: "clientTime" must be milliseconds since 1970`);
+}
+
 function bytesOf(value: unknown, field: string, line: number): Buffer | null {
   if (value === null) return null;
   if (typeof value === 'string') return Buffer.from(value, 'utf8');
   if (typeof value === 'object' && typeof (value as { base64?: unknown }).base64 === 'string') {
-    return Buffer.from((value as { base64: string }).base64, 'base64');
+    const { base64 } = value as { base64: string };
+    // Buffer.from skips what is not base64; a record must not lose bytes in silence.
+    if (!BASE64.test(base64) || base64.length % 4 !== 0) throw new CliError(`line ${line}: "${field}" is not base64`);
+    return Buffer.from(base64, 'base64');
   }
   throw new CliError(`line ${line}: "${field}" must be a string, null or {"base64":"…"}`);
 }

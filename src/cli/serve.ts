@@ -1,5 +1,6 @@
 // `sidelog serve`: runs a sidecar until a signal. Exactly one line goes to stdout, when it is ready;
 // everything else is the log on stderr.
+import { basename, relative } from 'node:path';
 import { SETTINGS, SettingError, environmentName, flagName, loadSettings } from '../config.ts';
 import type { Settings } from '../config.ts';
 import { createLogger } from '../logger.ts';
@@ -7,9 +8,11 @@ import type { Logger } from '../logger.ts';
 import { DirectoryInUseError } from '../segment/lock.ts';
 import { IdentityError } from '../sidecar-identity.ts';
 import { startSidecar } from '../sidecar.ts';
+import { parseAddress } from '../units.ts';
 import type { ReadyInfo, Sidecar } from '../sidecar.ts';
 import { CliError, Exit } from './command.ts';
 import type { Command, CommandInput, ExitCode, OptionSpec } from './command.ts';
+import { printJson } from './stdout.ts';
 
 const SIGNAL_NUMBER = { SIGINT: 2, SIGTERM: 15 } as const;
 /** What a shell reports for a process that a signal ended. */
@@ -48,9 +51,10 @@ async function serve({ values }: CommandInput): Promise<ExitCode> {
   const format = settings.logFormat === 'auto' ? (process.stderr.isTTY === true ? 'pretty' : 'json') : settings.logFormat;
   const logger = createLogger((line) => process.stderr.write(line), format, settings.logLevel);
   crashLoudly(logger);
+  logWarnings(logger);
   const sidecar = await start(settings, logger);
-  process.stdout.write(`${JSON.stringify(sidecar.ready)}\n`);
-  if (process.stdout.isTTY === true) process.stderr.write(welcome(sidecar.ready));
+  printJson(sidecar.ready);
+  if (process.stderr.isTTY === true) process.stderr.write(welcome(sidecar.ready));
   return run(sidecar, logger);
 }
 
@@ -94,20 +98,38 @@ function crashLoudly(logger: Logger): void {
   process.on('unhandledRejection', crash);
 }
 
+/** Node's own warnings become log lines, so that stderr stays what a log collector can read. */
+function logWarnings(logger: Logger): void {
+  process.removeAllListeners('warning');
+  process.on('warning', ({ name, message }) => logger.log('warn', 'runtime warning', { name, reason: message }));
+}
+
+/** What to try next, for somebody who looks at a terminal. */
 function welcome({ address, dataDir }: ReadyInfo): string {
+  const program = invocation(process.argv[1] ?? 'sidelog');
+  const { host, port } = parseAddress(address);
+  const reach = host === '0.0.0.0' || host === '::' ? `127.0.0.1:${port}` : address;
+  const to = reach === '127.0.0.1:8400' ? '' : ` --to ${reach}`;
   return [
     '',
     `sidelog listens on ${address} and keeps its data in ${dataDir}. Try, in another terminal:`,
     '',
-    `  echo hello | node dist/sidelog.cjs produce default --to ${address}`,
-    `  node dist/sidelog.cjs consume default --from ${address}`,
-    `  curl http://${address}/metrics`,
+    `  echo hello | ${program} produce default${to}`,
+    `  ${program} consume default${to}`,
+    `  ${program} status${to}`,
+    `  curl http://${reach}/metrics`,
+    '',
+    'Ctrl-C stops it.',
     '',
     '',
   ].join('\n');
 }
 
+/** How this program is called from here: by its name when it was found by that, else through node. */
+function invocation(script: string): string {
+  return basename(script) === 'sidelog' ? 'sidelog' : `node ${relative(process.cwd(), script)}`;
+}
+
 function shown(fallback: unknown): unknown {
   return typeof fallback === 'number' && fallback % (1024 * 1024) === 0 && fallback > 0 ? `${fallback / (1024 * 1024)}MiB` : fallback;
 }
-

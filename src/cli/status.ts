@@ -1,12 +1,17 @@
 // `sidelog status`: asks the server's /status over HTTP on the same port and shows it to a person,
 // or as JSON.
 import { request as httpRequest } from 'node:http';
-import type { RequestOptions } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
-import { formatSize, parseAddress } from '../units.ts';
+import type { RequestOptions } from 'node:https';
+import { isIP } from 'node:net';
+import { parseAddress } from '../wire/client/address.ts';
+import type { ConnectOptions } from '../wire/client/client.ts';
+import { formatSize } from '../units.ts';
 import { CliError, Exit } from './command.ts';
-import type { Command, OptionValues } from './command.ts';
-import { CONNECTION_OPTIONS, connectOptions, printJson } from './connection.ts';
+import type { Command } from './command.ts';
+import { CONNECTION_OPTIONS, connectOptions } from './connection.ts';
+import { printJson, writeStdout } from './stdout.ts';
 
 const TIMEOUT_MS = 5000;
 const ANSWER_SIZE_MAX = 4 * 1024 * 1024;
@@ -39,9 +44,9 @@ export const statusCommand: Command = {
   options: { json: { type: 'boolean', help: 'the whole answer as JSON' }, ...CONNECTION_OPTIONS },
   details: 'Exits 1 when the server is not ready or a log has stopped.',
   async run({ values }) {
-    const status = await fetchStatus(values);
+    const status = await fetchStatus(connectOptions(values));
     if (values['json'] === true) printJson(status);
-    else process.stdout.write(describe(status));
+    else void writeStdout(describe(status));
     return status.ready && status.stopped.length === 0 ? Exit.ok : Exit.failed;
   },
 };
@@ -62,10 +67,9 @@ function describe(status: Status): string {
   return rows.map(([name, value]) => `${name.padEnd(15)}${value}\n`).join('');
 }
 
-async function fetchStatus(values: OptionValues): Promise<Status> {
-  const { address, tls } = connectOptions(values);
-  const options: RequestOptions = { path: '/status', timeout: TIMEOUT_MS, headers: { host: 'localhost' }, ...target(address) };
-  const { status, body } = await get(tls === undefined ? (done) => httpRequest(options, done) : (done) => httpsRequest({ ...options, ...(tls === true ? {} : tls) }, done), address);
+async function fetchStatus(connect: ConnectOptions): Promise<Status> {
+  const { address } = connect;
+  const { status, body } = await get(requestOptions(connect), connect);
   if (status !== 200) throw new CliError(`${address} answered ${status}: ${body.trim()}`);
   try {
     return JSON.parse(body) as Status;
@@ -74,23 +78,24 @@ async function fetchStatus(values: OptionValues): Promise<Status> {
   }
 }
 
-function target(address: string): RequestOptions {
-  if (address.startsWith('unix:')) return { socketPath: address.slice('unix:'.length) };
-  if (address.startsWith('/')) return { socketPath: address };
-  try {
-    const { host, port } = parseAddress(address);
-    return { host, port, servername: host } as RequestOptions;
-  } catch (error) {
-    throw new CliError(`--to: "${address}" is not accepted; expected ${(error as Error).message}`, Exit.usage);
-  }
+function requestOptions({ address, tls }: ConnectOptions): RequestOptions {
+  const target = parseAddress(address);
+  const host = target.kind === 'tcp' ? target.host : 'localhost';
+  const where = target.kind === 'tcp' ? { host, port: target.port } : { socketPath: target.path };
+  const settings = tls === undefined || tls === true ? {} : tls;
+  // Said outright: left out, node:https would take the name to verify from the Host header. An address
+  // is verified too (as `host`), but must not be sent as a server name.
+  const servername = settings.servername ?? (isIP(host) === 0 ? host : '');
+  return { path: '/status', timeout: TIMEOUT_MS, agent: false, headers: { host: 'localhost' }, ...where, ...settings, servername };
 }
 
-function get(
-  start: (done: (response: import('node:http').IncomingMessage) => void) => import('node:http').ClientRequest, address: string,
-): Promise<{ status: number; body: string }> {
+function get(options: RequestOptions, { address, tls }: ConnectOptions): Promise<{ status: number; body: string }> {
   return new Promise((resolve, reject) => {
-    const fail = (error: Error): void => reject(new CliError(`cannot reach a sidelog server at ${address}: ${error.message}`, Exit.unreachable, { cause: error }));
-    const request = start((response) => {
+    const fail = (error: Error): void => {
+      const message = error.message === '' ? String((error as NodeJS.ErrnoException).code) : error.message;
+      reject(new CliError(`cannot reach a sidelog server at ${address}: ${message}`, Exit.unreachable, { cause: error }));
+    };
+    const take = (response: IncomingMessage): void => {
       let body = '';
       response.setEncoding('utf8');
       response.on('data', (chunk: string) => {
@@ -99,7 +104,8 @@ function get(
       });
       response.on('end', () => resolve({ status: response.statusCode ?? 0, body }));
       response.on('error', fail);
-    });
+    };
+    const request = tls === undefined ? httpRequest(options, take) : httpsRequest(options, take);
     request.on('timeout', () => request.destroy(new Error(`no answer within ${TIMEOUT_MS / 1000} s`)));
     request.on('error', fail);
     request.end();

@@ -84,7 +84,7 @@ export class Connection {
     socket.on('close', () => {
       if (this.closing !== null) clearTimeout(this.closing);
       const code = this.isConnected ? LocalCode.CONNECTION_LOST : LocalCode.CONNECT_FAILED;
-      const message = cause?.message || (this.wasReady ? 'the server closed the connection' : 'the server closed the connection before it was ready');
+      const message = messageOf(cause) || (this.wasReady ? 'the server closed the connection' : 'the server closed the connection before it was ready');
       machine.end(new LocalError(code, message, this.isConnected ? 'unknown' : 'none', cause ?? undefined));
       this.onClosed?.();
     });
@@ -115,4 +115,10 @@ export class Connection {
     for (const chunk of chunks) socket.write(chunk);
     if (chunks.length > 1) socket.uncork();
   }
+}
+
+/** A name with several addresses fails with an error for each, and none of its own words. */
+function messageOf(cause: Error | null): string {
+  if (cause === null || cause.message !== '') return cause?.message ?? '';
+  return cause instanceof AggregateError ? cause.errors.map((error: Error) => error.message).join(', ') : '';
 }
