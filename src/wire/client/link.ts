@@ -157,7 +157,7 @@ export class Link {
       if (this.current !== connection) return;
       this.release();
       this.clearAttempt();
-      if (wasReady) this.options.onState?.({ event: 'lost', error });
+      if (wasReady && !this.isClosed) this.options.onState?.({ event: 'lost', error });
       this.retry(error);
     },
   };
