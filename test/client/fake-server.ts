@@ -89,7 +89,7 @@ export class FakeServer {
     return this.logs.get('t')!;
   }
 
-  async listen(port = 0, wrap: (listener: (socket: Socket) => void) => Server = (listener) => createServer(listener)): Promise<void> {
+  async listen(port = 0, wrap: (listener: (socket: Socket) => void) => Server = (listener) => createServer({ noDelay: true }, listener)): Promise<void> {
     this.server = wrap((socket) => this.accept(socket));
     await new Promise<void>((resolve) => this.server!.listen(port, '127.0.0.1', resolve));
     this.address = `127.0.0.1:${(this.server.address() as AddressInfo).port}`;

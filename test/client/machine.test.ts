@@ -195,6 +195,7 @@ test('GOAWAY with class 04 ends the connection; without, open requests are still
   assert.equal(r.events, ['ready', 'draining 11']);
   r.machine.receive(pong(id), 0);
   assert.equal(r.answers, ['1:0']);
+  assert.equal(r.events, ['ready', 'draining 11', 'ended'], 'with the last answer the connection is over');
   const fatal = ready();
   askPing(fatal, 1);
   fatal.machine.receive(away(ErrorCode.IDLE_TIMEOUT, 4), 0);

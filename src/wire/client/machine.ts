@@ -70,6 +70,7 @@ export class ClientMachine {
   private lastReceivedMs: number;
   private lastTickMs: number;
   private isPinging = false;
+  private isSentAway = false;
 
   /** Begins at once: preface and HELLO go out together, since there is only one major to agree on. */
   constructor(config: MachineConfig, events: MachineEvents, nowMs: number) {
@@ -144,6 +145,7 @@ export class ClientMachine {
     if (rest === null) return;
     this.frames.push(rest);
     while (!this.hasEnded() && this.frames.next()) this.takeFrame();
+    this.endWhenDrained();
     if (this.frames.failure !== null && !this.hasEnded()) this.violation('a broken frame');
   }
 
@@ -317,7 +319,14 @@ export class ClientMachine {
       return this.end(new ProtocolError(code, { ...detail, class: classBits, message }));
     }
     this.phase = 'draining';
+    this.isSentAway = true;
     this.events.draining(reason);
+  }
+
+  /** After the server's GOAWAY and the last answer there is nothing to wait for: it need not wait for us. */
+  private endWhenDrained(): void {
+    if (!this.isSentAway || this.pending.count > 0) return;
+    this.end(new LocalError(LocalCode.CONNECTION_LOST, 'the server went away', 'none'));
   }
 
   private payloadOf(frame: FrameReader): Reader {
