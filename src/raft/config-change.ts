@@ -49,9 +49,11 @@ export function changeConfig(s: RaftState, basedOn: Index, change: ConfigChange)
 
 /**
  * Thesis §4.2.1: a newcomer that still has to catch up would hold up commits as a voter. It has
- * caught up when it holds all that is committed, or when its last round of catching up was short.
+ * caught up when it holds all that is committed, or when its last round of catching up was short
+ * (and the one it is in now has not grown long).
  */
 export function isCaughtUp(s: RaftState, peer: Progress | null): boolean {
   if (peer === null || peer.state !== 'replicate' || !isAlive(s, peer)) return false;
-  return peer.match >= s.commitIndex || peer.roundWasShort;
+  if (peer.match >= s.commitIndex) return true;
+  return peer.roundWasShort && s.clockMs - peer.roundStartedMs <= s.settings.electionMinMs;
 }

@@ -74,13 +74,22 @@ export function hearsLeader(s: RaftState): boolean {
   return s.leader !== NOBODY && s.electionElapsedMs < s.settings.electionMinMs;
 }
 
+/**
+ * A stopped replica elects nobody: whoever needs its vote to lead would need its acks to commit, and
+ * would only step down again.
+ */
+function canVote(s: RaftState): boolean {
+  return s.serving === 'ready' || s.serving === 'damaged';
+}
+
 /** Would vote if there were an election; changes nothing here, not even the term. */
 export function handlePreVote(s: RaftState, message: PreVote): void {
   // The same rule as for a real vote, for the term that the election would have.
   const couldVote =
     message.forTerm > s.term ||
     (message.forTerm === s.term && s.leader === NOBODY && (s.vote === NOBODY || s.vote === message.from));
-  const granted = couldVote && !hearsLeader(s) && s.log.isUpToDate(message.lastIndex, message.lastTerm);
+  const granted =
+    couldVote && canVote(s) && !hearsLeader(s) && s.log.isUpToDate(message.lastIndex, message.lastTerm);
   send(s, { ...answer(s, message), kind: MessageKind.PreVoteReply, forTerm: message.forTerm, granted });
 }
 
@@ -88,6 +97,7 @@ export function handlePreVote(s: RaftState, message: PreVote): void {
 export function handleVote(s: RaftState, message: Vote): void {
   const granted =
     message.term === s.term &&
+    canVote(s) &&
     (s.role === 'follower' || s.role === 'preCandidate') &&
     s.leader === NOBODY &&
     (s.vote === NOBODY || s.vote === message.from) &&

@@ -5,7 +5,7 @@
 import { assert } from '../wire/assert.ts';
 import { followCommit } from './commit.ts';
 import { isQuiet, wakeUp } from './idle.ts';
-import { askLeader } from './read-index.ts';
+import { askAgain } from './read-index.ts';
 import { answer, envelope, send } from './send.ts';
 import type { RaftState } from './state.ts';
 import { startElection, canCampaign } from './election.ts';
@@ -57,8 +57,8 @@ function takeEntries(s: RaftState, message: Append, from: Index): void {
   wakeUp(s);
   if (from <= log.lastIndex) {
     assert(from > s.commitIndex, 'I4: a committed entry never conflicts with a leader');
+    assert(from > s.verifiedIndex, 'I4: a leader does not contradict itself');
     log.truncateAfter(from - 1);
-    s.verifiedIndex = Math.min(s.verifiedIndex, from - 1);
     out.log.push({ kind: 'truncate', afterIndex: from - 1, generation: log.generation });
   }
   log.appendRange(from, message.toIndex, message.runs, message.configs);
@@ -122,7 +122,7 @@ export function handleHeartbeat(s: RaftState, message: Heartbeat): void {
   const idle = message.idle && isQuiet(s) && message.commitIndex === s.commitIndex;
   if (idle) s.asleep = true;
   else wakeUp(s);
-  if (s.readAsked > s.readSettled) askLeader(s);
+  askAgain(s);
   send(s, {
     ...answer(s, message),
     kind: MessageKind.HeartbeatAck,

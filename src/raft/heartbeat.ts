@@ -34,15 +34,20 @@ export function sendHeartbeat(s: RaftState, peer: Progress): void {
   });
 }
 
+/**
+ * It lives, but for a heartbeat interval nothing was sent or answered: an Append or its answer may be
+ * lost. Another probe, or an empty Append, finds out, and costs little if it is only a slow disk.
+ */
+function askAgain(s: RaftState, peer: Progress): void {
+  peer.probeSent = false;
+  if (peer.match < s.log.lastIndex) peer.wantsEmpty = true;
+}
+
 export function handleHeartbeatAck(s: RaftState, message: HeartbeatAck): void {
   const peer = s.role === 'leader' ? s.peer(message.from) : null;
   if (peer === null) return;
   heard(s, peer, message);
-  peer.probeSent = false;
-  // It lives, but since the last heartbeat no ack came for what is under way: an Append or an ack
-  // may be lost. An empty Append finds out, and costs little if it is only a slow disk.
-  if (!peer.progressed && peer.match < s.log.lastIndex) peer.wantsEmpty = true;
-  peer.progressed = false;
+  if (s.clockMs - peer.exchangedAtMs >= s.settings.heartbeatMs) askAgain(s, peer);
   if (message.readRound > peer.readAcked) {
     peer.readAcked = message.readRound;
     closeRoundIfConfirmed(s);

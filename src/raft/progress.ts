@@ -28,12 +28,12 @@ export class Progress {
   probeSent = false;
   /** Send an Append even without new entries: to learn where it is, or what it lacks. */
   wantsEmpty = true;
-  /** An ack came since the last heartbeat left. */
-  progressed = false;
   readonly inflight: Inflight;
 
   /** When it was last heard in this term, on the clock that counts real elapsed time. */
   heardAtMs: number;
+  /** When the last Append left for it, or was answered. */
+  exchangedAtMs: number;
   /** Its commit index as it told us, and the highest we have sent it. */
   commitIndex: Index = 0;
   commitSent: Index = 0;
@@ -58,6 +58,7 @@ export class Progress {
     this.voter = voter;
     this.next = lastIndex + 1;
     this.heardAtMs = nowMs;
+    this.exchangedAtMs = nowMs;
     this.roundTarget = lastIndex;
     this.roundStartedMs = nowMs;
     this.inflight = new Inflight(settings.inflightSizeMax, settings.inflightCountMax);
@@ -87,7 +88,6 @@ export class Progress {
 
   /** Takes an ack; true when it says something new. */
   advance(match: Index): boolean {
-    this.progressed = true;
     this.inflight.freeUpTo(match);
     if (match + 1 > this.next) this.next = match + 1;
     if (match <= this.match) return false;

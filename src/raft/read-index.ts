@@ -72,10 +72,18 @@ export function closeRoundIfConfirmed(s: RaftState): void {
   }
 }
 
-/** Follower: forwards its reads; also again with each heartbeat while they are open. */
-export function askLeader(s: RaftState): void {
+/** Follower, on a heartbeat: the question or the answer may have been lost. */
+export function askAgain(s: RaftState): void {
+  if (s.readAsked <= s.readSettled) return;
+  // Not at once: the heartbeat may be the very round that is to answer the question.
+  if (s.clockMs - s.readAskedAtMs >= s.settings.heartbeatMs) askLeader(s);
+}
+
+/** Follower: forwards its reads. */
+function askLeader(s: RaftState): void {
   if (s.leader === NOBODY || s.role !== 'follower') return;
   s.readAsked = s.readSequence;
+  s.readAskedAtMs = s.clockMs;
   const to = envelope(s, s.leader, s.leaderNode);
   const { incarnation } = s;
   send(s, { ...to, kind: MessageKind.ReadRequest, sequence: s.readSequence, incarnation });

@@ -49,6 +49,7 @@ function sendAppend(s: RaftState, peer: Progress): boolean {
     body: null,
   });
   peer.wantsEmpty = false;
+  peer.exchangedAtMs = s.clockMs;
   peer.commitSent = Math.max(peer.commitSent, Math.min(s.commitIndex, toIndex));
   if (probing) {
     peer.probeSent = true;
@@ -89,6 +90,7 @@ export function handleAppendAck(s: RaftState, message: AppendAck): void {
     return;
   }
   heard(s, peer, message);
+  peer.exchangedAtMs = s.clockMs;
   const advanced = peer.advance(message.match);
   if (peer.state === 'probe') peer.becomeReplicate();
   // It got what it lacked by whatever way: entries that are still here can follow.
@@ -107,7 +109,7 @@ export function handleAppendAck(s: RaftState, message: AppendAck): void {
 export function handleAppendReject(s: RaftState, message: AppendReject): void {
   const peer = s.role === 'leader' ? s.peer(message.from) : null;
   if (peer === null) return;
-  peer.heardAtMs = s.clockMs;
+  peer.heardAtMs = peer.exchangedAtMs = s.clockMs;
   if (message.prevIndex <= peer.match) return;
   if (peer.state === 'replicate') {
     // Something got lost on the way: everything after what is certain goes again.

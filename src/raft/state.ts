@@ -115,8 +115,9 @@ export class RaftState {
   roundOpen = false;
   roundIndex: Index = 0;
   roundReads = 0;
-  /** Follower: the last sequence the leader was asked about. */
+  /** Follower: the last sequence the leader was asked about, and when. */
   readAsked = 0;
+  readAskedAtMs = 0;
 
   /** Local readers wait for a commit: acks ask the leader to tell it at once. */
   wantsCommit = false;

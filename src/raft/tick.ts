@@ -35,6 +35,8 @@ function tickLeader(s: RaftState, elapsedMs: number): void {
 }
 
 function tickElection(s: RaftState, elapsedMs: number): void {
+  // Nobody was asked yet: a disk slower than the timeout must not raise the term again and again.
+  if (s.role === 'candidate' && !s.hardStateDurable) return;
   s.electionElapsedMs += Math.min(elapsedMs, s.settings.tickMs);
   if (s.electionElapsedMs < s.electionTimeoutMs) return;
   // Whoever led is not heard any more, also for those who may not campaign themselves.

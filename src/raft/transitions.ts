@@ -29,6 +29,9 @@ export function raiseTerm(s: RaftState, term: Term): void {
   s.term = term;
   s.vote = NOBODY;
   s.leaderOfTerm = NOBODY;
+  // What the leader of an earlier term confirmed says nothing about the next one (it may have been
+  // this replica itself), save what is committed.
+  s.verifiedIndex = s.commitIndex;
   hardStateChanged(s);
 }
 
@@ -53,8 +56,6 @@ export function becomeFollower(s: RaftState, term: Term, leader: ReplicaId, lead
     failReads(s);
     wakeUp(s);
   }
-  // What an earlier leader confirmed says nothing about the next one, save what is committed.
-  if (newTerm) s.verifiedIndex = s.commitIndex;
   if (s.role !== 'follower') {
     s.role = 'follower';
     forgetLeadership(s);

@@ -57,7 +57,7 @@ export type Role = 'follower' | 'preCandidate' | 'candidate' | 'leader';
 
 /**
  * What this replica may do. `damaged`: votes and acks, but campaigns only as the sole voter.
- * `stopped` (failed fsync): votes, nothing else. `lost`: its past promises are unknown, so nothing.
+ * `stopped` (failed fsync): promises nothing more. `lost`: its past promises are unknown, so nothing.
  */
 export type Serving = 'ready' | 'damaged' | 'stopped' | 'lost';
 

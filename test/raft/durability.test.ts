@@ -109,6 +109,18 @@ test('a vote request leaves only when its term is used up: a crash cannot elect 
   assert.is(lone.node.role, 'candidate');
 });
 
+test('a disk slower than the election timeout does not raise the term again and again', () => {
+  for (const voters of [1, 3]) {
+    const lone = new Lone({ voters, log: [1], term: 1 });
+    lone.timeOut();
+    if (voters > 1) lone.receive(preVoteReply({ from: 2, term: 1, forTerm: 2 }));
+    lone.timeOut().timeOut();
+    assert.equal([lone.node.role, lone.node.term], ['candidate', 2]);
+    lone.persist();
+    assert.is(lone.node.role, voters === 1 ? 'leader' : 'candidate');
+  }
+});
+
 test('a group of one: term and vote are on disk before it leads, entries before they commit', () => {
   const c = new Cluster({ voters: 1 }).start();
   const one = c.at(1);

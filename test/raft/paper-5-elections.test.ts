@@ -99,10 +99,14 @@ elections('§5.2: when servers start up, they begin as followers', () => {
 
 elections('§5.2: a server remains a follower as long as it hears from a leader', () => {
   const lone = new Lone();
-  for (let i = 0; i < 50; i++) lone.receive(heartbeat({ term: 1 })).tick(350);
-  assert.is(lone.node.role, 'follower');
-  for (let i = 0; i < 50; i++) lone.receive(append({ term: 1 })).tick(350);
-  assert.is(lone.node.role, 'follower');
+  for (let i = 0; i < 50; i++) {
+    lone.receive(heartbeat({ term: 1 })).tick(350);
+    assert.is(lone.node.role, 'follower');
+  }
+  for (let i = 0; i < 50; i++) {
+    lone.receive(append({ term: 1 })).tick(350);
+    assert.is(lone.node.role, 'follower');
+  }
 });
 
 elections('§5.2: leaders send heartbeats to all followers to keep their authority', () => {

@@ -3,7 +3,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { MessageKind } from '../../src/raft/types.ts';
 import { Cluster } from './support/cluster.ts';
-import { ack, append, entriesOf, heartbeat, heartbeatAck, Lone, reject } from './support/craft.ts';
+import { ack, append, entriesOf, heartbeat, heartbeatAck, Lone, preVoteReply, reject } from './support/craft.ts';
 
 const test = suite('raft/paper §5.3 replication');
 
@@ -244,6 +244,18 @@ test('§5.3: a write that ends under a new leader is not acked to it before it w
   // Replica 3 leads now; its log may differ, and it has not sent anything yet but a heartbeat.
   lone.receive(heartbeat({ from: 3, term: 2 })).persist();
   assert.ok(lone.sent(MessageKind.AppendAck).every((m) => m.match === 0));
+});
+
+test('§5.3: what this replica wrote as a leader itself is not acked to the next one uncompared', () => {
+  const lone = new Lone().leadCommitted();
+  lone.replica.propose(5);
+  lone.persist().tick(1000, 1000).timeOut();
+  lone.receive(preVoteReply({ from: 3, term: 1, forTerm: 2 })).persist();
+  assert.is(lone.node.role, 'candidate');
+  lone.sent();
+  // Replica 2 won that term with another tail, and has compared no more than entry 1.
+  lone.receive(append({ from: 2, term: 2, prev: [1, 1] }), heartbeat({ from: 2, term: 2, commit: 1 }));
+  assert.equal(lone.sent(MessageKind.AppendAck).map((m) => m.match), [1]);
 });
 
 test('§5.3: followers in the same state as the leader send the same entries nowhere', () => {

@@ -3,7 +3,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { MessageKind } from '../../src/raft/types.ts';
 import { Cluster } from './support/cluster.ts';
-import { ack, append, heartbeat, heartbeatAck, Lone, timeoutNow, vote } from './support/craft.ts';
+import { ack, append, heartbeat, heartbeatAck, Lone, preVote, timeoutNow, vote } from './support/craft.ts';
 
 const test = suite('raft/thesis §3.10 leadership transfer');
 
@@ -115,13 +115,15 @@ test('a leader that can no longer serve steps down and hands over, and does not 
   assert.is(c.at(1).running().role, 'follower');
 });
 
-test('a stopped replica still votes, but makes nothing durable and acks nothing', () => {
+test('a stopped replica promises nothing more: it neither acks nor votes', () => {
   const lone = new Lone({ log: [1], serving: 'stopped' });
   lone.receive(append({ term: 1, prev: [1, 1], terms: [1], commit: 2 }), heartbeat({ term: 1, commit: 1 }));
   assert.is(lone.node.lastIndex, 1);
   assert.equal(lone.sent(), []);
   lone.timeOut().receive(vote({ from: 3, term: 2, lastIndex: 1, lastTerm: 1 })).persist();
-  assert.is(lone.sent(MessageKind.VoteReply)[0]!.granted, true);
+  assert.is(lone.sent(MessageKind.VoteReply)[0]!.granted, false);
+  lone.receive(preVote({ from: 3, term: 2, lastIndex: 1, lastTerm: 1 }));
+  assert.is(lone.sent(MessageKind.PreVoteReply)[0]!.granted, false);
 });
 
 test('a candidate that can no longer serve gives up', () => {

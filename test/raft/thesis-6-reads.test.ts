@@ -20,6 +20,13 @@ test('§6.2: a leader steps down if an election timeout passes without a majorit
   assert.is(lone.node.term, 1);
 });
 
+test('§6.2: a leader that has lost its quorum hands over to nobody: there may be a newer one', () => {
+  const lone = new Lone({ voters: 5 }).leadCommitted();
+  for (let i = 0; i < 8; i++) lone.tick(50).receive(heartbeatAck({ from: 2, term: 1 }));
+  assert.is(lone.node.role, 'follower');
+  assert.equal(lone.sent(MessageKind.TimeoutNow), []);
+});
+
 test('§6.2: learners do not count for that', () => {
   const lone = new Lone({ voters: 3, learners: 2 }).leadCommitted();
   for (let i = 0; i < 8; i++) lone.tick(50).receive(heartbeatAck({ from: 4, term: 1 }), heartbeatAck({ from: 5, term: 1 }));
@@ -139,6 +146,15 @@ test('reads that were failed stay failed when the same replica leads again', () 
   assert.equal(lone.replica.reads, [{ sequence: 2, index: 2 }]);
 });
 
+test('a round that leadership ended under does not stay open for the next time', () => {
+  const lone = new Lone().leadCommitted();
+  lone.replica.input((node) => node.requestRead());
+  lone.receive(heartbeat({ from: 2, term: 2 }));
+  lone.tick(1000).lead().ackAll().sent();
+  lone.replica.input((node) => node.requestRead());
+  assert.equal(lone.sent(MessageKind.Heartbeat).map((m) => m.readRound), [2, 2]);
+});
+
 test('nobody to ask: a read is refused at once', () => {
   assert.is(new Lone().node.requestRead(), 0);
   const stopped = new Lone({ serving: 'stopped' });
@@ -155,14 +171,16 @@ test('§6.4: a follower asks the leader for an index, once per turn for all its 
   assert.equal(lone.replica.reads, [{ sequence: 2, index: 0 }]);
 });
 
-test('a follower asks again with each heartbeat until it has an answer', () => {
+test('a follower asks again after a heartbeat interval, until it has an answer', () => {
   const lone = new Lone();
   lone.receive(heartbeat({ term: 1 })).persist();
   lone.replica.input((node) => node.requestRead());
   lone.sent();
-  lone.receive(heartbeat({ term: 1 }));
+  lone.receive(heartbeat({ term: 1, readRound: 1 }));
+  assert.equal(lone.sent(MessageKind.ReadRequest), [], 'this may be the round that answers it');
+  lone.tick(100).receive(heartbeat({ term: 1 }));
   assert.equal(lone.sent(MessageKind.ReadRequest).map((m) => m.sequence), [1]);
-  lone.receive(readReply({ term: 1, sequence: 1, index: 0 }), heartbeat({ term: 1 }));
+  lone.tick(100).receive(readReply({ term: 1, sequence: 1, index: 0 }), heartbeat({ term: 1 }));
   assert.equal(lone.sent(MessageKind.ReadRequest), []);
 });
 

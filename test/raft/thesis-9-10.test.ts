@@ -229,6 +229,9 @@ parallel('a probe is one small append at a time, and goes again after a sign of 
   lone.replica.propose(1);
   assert.equal(lone.sent(MessageKind.Append).filter((m) => m.to === 2), []);
   lone.receive(heartbeatAck({ from: 2, term: 2 }));
+  assert.equal(lone.sent(MessageKind.Append), [], 'too early to think it lost');
+  lone.tick(100).sent();
+  lone.receive(heartbeatAck({ from: 2, term: 2 }));
   assert.equal(lone.sent(MessageKind.Append).map((m) => m.fromIndex), [11]);
   lone.receive(ack({ from: 2, term: 2, match: 12 }));
   const [rest] = lone.sent(MessageKind.Append);
