@@ -1,7 +1,10 @@
 // Making batches (§5): a client's, record by record or from an array, and the node's own control
 // batches. The four stamped fields are left 0; the leader writes them (stampBatch in batch.ts).
 import { assert } from './assert.ts';
-import { AT_ATTRIBUTES, AT_BODY_LEN, AT_COUNT, AT_MAGIC, AT_PRODUCER_EPOCH, AT_PRODUCER_ID, AT_SEQ, ATTRIBUTE_CONTROL, BATCH_MAGIC, stampBodyCrc } from './batch.ts';
+import {
+  AT_ATTRIBUTES, AT_BODY_LEN, AT_COUNT, AT_MAGIC, AT_PRODUCER_EPOCH, AT_PRODUCER_ID, AT_SEQ, ATTRIBUTE_CONTROL, BATCH_MAGIC,
+  stampBodyCrc,
+} from './batch.ts';
 import { Writer, writeU16, writeU32, writeU64 } from './bytes.ts';
 import { BATCH_HEADER_SIZE, BATCH_RECORDS_MAX } from './limits.ts';
 import { encodeRecord } from './record.ts';

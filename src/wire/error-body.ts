@@ -1,7 +1,6 @@
 // The body of an answer with status ≠ 0, and of GOAWAY (§6). Both end in the same error TLVs.
 // The code itself travels in the frame's status (or in GOAWAY's first field), not in the body.
 import { isUtf8 } from 'node:buffer';
-import { readU32 } from './bytes.ts';
 import type { Codec, Reader, Writer } from './bytes.ts';
 import { errorClass, FieldError, ProtocolError } from './errors.ts';
 import type { ErrorDetail, ErrorOptions } from './errors.ts';
@@ -100,9 +99,4 @@ function readDetail(r: Reader): ErrorDetail {
   readExt(r, SHAPE, detail as Record<string, unknown>, true);
   if (detail.logUid !== undefined) detail.logUid = Buffer.from(detail.logUid);
   return detail;
-}
-
-/** Class bits of an encoded error body, without decoding the rest. */
-export function errorBodyClass(buffer: Buffer, start: number): number {
-  return readU32(buffer, start) >>> 24;
 }

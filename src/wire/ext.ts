@@ -21,8 +21,6 @@ export interface Tlv<T> {
   read(r: Reader, field: string): T;
 }
 
-export type Tlvs = Record<string, Tlv<never>>;
-
 /** Type `n` of 0 … 7: 0x0A0A, 0x1A1A … 0x7A7A, never assigned. */
 export function greaseType(n: number): number {
   return 0x0a0a + (n & 7) * 0x1010;

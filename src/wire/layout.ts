@@ -260,8 +260,3 @@ export function isNameRange(buffer: Uint8Array, start: number, end: number): boo
   }
   return true;
 }
-
-/** True when `value` is a valid name of a log, position or producer. */
-export function isName(value: string): boolean {
-  return /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}$/.test(value);
-}

@@ -142,6 +142,15 @@ test('a request that is not answered in time is TIMED_OUT', async () => {
   });
 });
 
+test('a refusal that does not pass in time is the error', async () => {
+  await withServer(async (server) => {
+    server.hooks.set(Op.FIND_OFFSET, (conn, id) => (conn.error(Op.FIND_OFFSET, id, ErrorCode.OVERLOADED, { retryAfterMs: 60_000 }), true));
+    const client = await connect({ address: server.address, requestTimeoutMs: 20 });
+    assert.is((await errorOf(client.findOffset('t', 5))).code, ErrorCode.OVERLOADED);
+    await client.close();
+  });
+});
+
 test('connect gives up after connectTimeoutMs, and says why', async () => {
   const server = new FakeServer();
   await server.listen();

@@ -286,6 +286,21 @@ test('closing the client ends the iteration with CLIENT_CLOSED', async () => {
   });
 });
 
+test('next() may be called ahead: every call gets its own record, in order', async () => {
+  await withClient(async (client, server) => {
+    fill(server, ['a', 'b'], ['c']);
+    const records = client.subscribe('t')[Symbol.asyncIterator]();
+    const ahead = Array.from({ length: 5 }, () => records.next());
+    await server.until(() => server.subscribed.length === 1);
+    fill(server, ['d', 'e']);
+    server.deliverAll();
+    const got = await Promise.all(ahead);
+    assert.equal(got.map((result) => String(result.value!.value)), ['a', 'b', 'c', 'd', 'e']);
+    await records.return!();
+    assert.equal(await Promise.all([records.next(), records.next()]), Array(2).fill({ done: true, value: undefined }));
+  });
+});
+
 test('a subscription can be iterated once', async () => {
   await withClient(async (client) => {
     const subscription = client.subscribe('t');

@@ -2,7 +2,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Reader, Writer } from '../../src/wire/bytes.ts';
-import { errorBodyClass, goAway, readErrorBody, writeErrorBody } from '../../src/wire/error-body.ts';
+import { goAway, readErrorBody, writeErrorBody } from '../../src/wire/error-body.ts';
 import { ERROR_TABLE, ErrorCode, errorClass, errorName, FieldError, ProtocolError } from '../../src/wire/errors.ts';
 import type { ErrorOptions } from '../../src/wire/errors.ts';
 
@@ -11,7 +11,7 @@ const test = suite('wire/errors');
 function roundTrip(code: number, options: ErrorOptions = {}): ProtocolError {
   const w = new Writer();
   writeErrorBody(w, code, options);
-  assert.is(errorBodyClass(w.buffer, 0), options.class ?? errorClass(code));
+  assert.is(w.buffer[0], options.class ?? errorClass(code));
   return readErrorBody(new Reader(w.view()), code);
 }
 

@@ -32,7 +32,10 @@ export function isLocal(target: Target): boolean {
 /** Opens a socket; `connected` is called when bytes can go, after the TLS handshake where there is one. */
 export function openSocket(target: Target, tls: TlsOptions | undefined, connected: () => void): Socket {
   if (tls === undefined) {
-    const socket = target.kind === 'unix' ? connectTcp({ path: target.path }) : connectTcp({ host: target.host, port: target.port, noDelay: true });
+    const socket =
+      target.kind === 'unix'
+        ? connectTcp({ path: target.path })
+        : connectTcp({ host: target.host, port: target.port, noDelay: true });
     socket.once('connect', connected);
     return socket;
   }

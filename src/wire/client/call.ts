@@ -116,6 +116,8 @@ class Call<T> implements AnswerSink, LinkListener {
     const { machine, lastError, spec } = this;
     // A request that only waits may be called off; the answer to that finds isDone set.
     if (machine !== null) machine.about(Op.CANCEL, this.id, (w) => cancelRequest.write(w, {}));
+    // Between two tries the last refusal says more than that time is over.
+    if (machine === null && lastError !== null && lastError.code > 0 && !this.wasLost) return this.fail(lastError);
     const why = lastError ?? (machine === null ? this.link.whyDown() : undefined);
     const message = `${opName(spec.op)} was not done in ${spec.timeoutMs} ms${why === undefined ? '' : `: ${why.message}`}`;
     const isUnknown = machine !== null || this.wasLost || lastError?.outcomeUnknown === true;

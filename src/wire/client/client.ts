@@ -164,7 +164,8 @@ export class Client {
   async produceBatch(log: string, batch: Buffer, options: ProduceOptions = {}): Promise<Receipt> {
     const limit = this.server?.maxBatch;
     if (limit !== undefined && batch.length > limit) {
-      throw new ProtocolError(ErrorCode.BATCH_TOO_LARGE, { message: `a batch of ${batch.length} bytes, at most ${limit} are taken`, limit });
+      const message = `a batch of ${batch.length} bytes, at most ${limit} are taken`;
+      throw new ProtocolError(ErrorCode.BATCH_TOO_LARGE, { message, limit });
     }
     const timeoutMs = checkNumber('timeoutMs', options.timeoutMs ?? 0, TIMEOUT_MS_MAX);
     const { pins } = this.context;
@@ -220,7 +221,11 @@ export class Client {
   }
 
   /** Raises the log's fence: from then on only writers with this token are taken. A lower one: FENCED. */
-  async fence(log: string, token: number, options: { logUid?: string | undefined } = {}): Promise<{ token: number; nextOffset: number }> {
+  async fence(
+    log: string,
+    token: number,
+    options: { logUid?: string | undefined } = {},
+  ): Promise<{ token: number; nextOffset: number }> {
     const { pins } = this.context;
     const answer = {
       read: (r: Reader) => {

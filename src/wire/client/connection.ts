@@ -84,7 +84,8 @@ export class Connection {
     socket.on('close', () => {
       if (this.closing !== null) clearTimeout(this.closing);
       const code = this.isConnected ? LocalCode.CONNECTION_LOST : LocalCode.CONNECT_FAILED;
-      const message = messageOf(cause) || (this.wasReady ? 'the server closed the connection' : 'the server closed the connection before it was ready');
+      const closed = 'the server closed the connection';
+      const message = messageOf(cause) || (this.wasReady ? closed : `${closed} before it was ready`);
       machine.end(new LocalError(code, message, this.isConnected ? 'unknown' : 'none', cause ?? undefined));
       this.onClosed?.();
     });

@@ -1,5 +1,5 @@
 // FETCH as a function: one answer, its batches checked and opened.
-import { ErrorCode, ProtocolError } from '../errors.ts';
+import { ProtocolError } from '../errors.ts';
 import { TIMEOUT_MS_MAX, U32_MAX } from '../limits.ts';
 import { FETCH_LINEARIZABLE, Op } from '../ops.ts';
 import { fetchRequest } from '../requests-read.ts';
@@ -75,8 +75,7 @@ async function openSpan(span: BatchSpan, { onBadBatch }: FetchOptions): Promise<
   try {
     return await span.records();
   } catch (error) {
-    const isBad = error instanceof ProtocolError && (error.code === ErrorCode.CORRUPT_BATCH || error.code === ErrorCode.UNSUPPORTED_COMPRESSION);
-    if (!isBad) throw error;
+    if (!(error instanceof ProtocolError)) throw error;
     if (onBadBatch === undefined) return error;
     onBadBatch(error, span.baseOffset, span.nextOffset);
     return [];

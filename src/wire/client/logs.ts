@@ -107,7 +107,8 @@ export class LogAdmin {
 
   /** Hands the lead of a log to `node`, or to any other. */
   transferLeader(log: string, node = ''): Promise<{ leader: string; term: number }> {
-    const how = { op: Op.TRANSFER_LEADER, request: transferLeaderRequest, answer: transferLeaderResponse, retry: 'certain' as const };
+    const [request, answer] = [transferLeaderRequest, transferLeaderResponse];
+    const how = { op: Op.TRANSFER_LEADER, request, answer, retry: 'certain' as const };
     return exchange(this.context, how, { log, node });
   }
 

@@ -1,5 +1,7 @@
 // One batch of a producer on its way: its bytes, how often it was sent, and who waits for it.
-import { AT_ATTRIBUTES, AT_BODY_LEN, AT_COUNT, AT_MAGIC, AT_PRODUCER_EPOCH, AT_PRODUCER_ID, AT_SEQ, BATCH_MAGIC, stampBodyCrc } from '../batch.ts';
+import {
+  AT_ATTRIBUTES, AT_BODY_LEN, AT_COUNT, AT_MAGIC, AT_PRODUCER_EPOCH, AT_PRODUCER_ID, AT_SEQ, BATCH_MAGIC, stampBodyCrc,
+} from '../batch.ts';
 import { writeU16, writeU32, writeU64 } from '../bytes.ts';
 import type { ProtocolError } from '../errors.ts';
 import { BATCH_HEADER_SIZE, NONE } from '../limits.ts';

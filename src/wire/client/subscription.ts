@@ -59,7 +59,10 @@ export class Subscription implements AsyncIterable<LogRecord> {
   /** Records of a batch that next() has begun to hand out. */
   private chunk: LogRecord[] = [];
   private chunkNext = 0;
-  private reading = false;
+  private isClaimed = false;
+  /** Calls of next() that wait, one behind the other. */
+  private waitingNexts = 0;
+  private lastNext: Promise<unknown> = Promise.resolve();
 
   constructor(link: Link, pins: LogPins, log: string, options: SubscribeOptions) {
     this.link = link;
@@ -86,14 +89,10 @@ export class Subscription implements AsyncIterable<LogRecord> {
   [Symbol.asyncIterator](): AsyncIterator<LogRecord, undefined> {
     this.claim();
     return {
-      next: async () => {
-        while (this.chunkNext === this.chunk.length) {
-          const chunk = await this.nextChunk();
-          if (chunk === null) return { done: true, value: undefined };
-          this.chunk = chunk;
-          this.chunkNext = 0;
-        }
-        return { done: false, value: this.chunk[this.chunkNext++]! };
+      next: () => {
+        const isHere = this.waitingNexts === 0 && this.chunkNext < this.chunk.length;
+        if (isHere) return Promise.resolve({ done: false, value: this.chunk[this.chunkNext++]! });
+        return this.inTurn(() => this.nextRecord());
       },
       return: () => this.leave(),
     };
@@ -106,7 +105,7 @@ export class Subscription implements AsyncIterable<LogRecord> {
       const chunk = await this.nextChunk();
       return chunk === null ? { done: true, value: undefined } : { done: false, value: chunk };
     };
-    return { [Symbol.asyncIterator]: () => ({ next, return: () => this.leave() }) };
+    return { [Symbol.asyncIterator]: () => ({ next: () => this.inTurn(next), return: () => this.leave() }) };
   }
 
   /** Ends the subscription and the iteration of it. */
@@ -115,8 +114,29 @@ export class Subscription implements AsyncIterable<LogRecord> {
   }
 
   private claim(): void {
-    if (this.reading) throw new TypeError('a subscription can be iterated once');
-    this.reading = true;
+    if (this.isClaimed) throw new TypeError('a subscription can be iterated once');
+    this.isClaimed = true;
+  }
+
+  /** next() may be called again before the last one's promise is settled: then they queue up. */
+  private inTurn<T>(step: () => Promise<T>): Promise<T> {
+    this.waitingNexts += 1;
+    const done = (): void => {
+      this.waitingNexts -= 1;
+    };
+    const result = this.waitingNexts === 1 ? step() : this.lastNext.then(step);
+    this.lastNext = result.then(done, done);
+    return result;
+  }
+
+  private async nextRecord(): Promise<IteratorResult<LogRecord, undefined>> {
+    while (this.chunkNext === this.chunk.length) {
+      const chunk = await this.nextChunk();
+      if (chunk === null) return { done: true, value: undefined };
+      this.chunk = chunk;
+      this.chunkNext = 0;
+    }
+    return { done: false, value: this.chunk[this.chunkNext++]! };
   }
 
   private leave(): Promise<{ done: true; value: undefined }> {
