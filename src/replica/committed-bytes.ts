@@ -2,7 +2,7 @@
 // and not at every commit. A ring of numbers addressed by index: one store per entry.
 //
 // Invariant: slot i & mask holds the total up to entry i for every i in (base, last].
-const CAPACITY_START = 1_024;
+const CAPACITY_START = 64;
 
 export class CommittedBytes {
   /** Data bytes committed since the log was opened. */

@@ -10,6 +10,7 @@ import type { Disk } from '../index/disk.ts';
 import { readWholeFile, replaceFile } from '../segment/atomic-file.ts';
 import { decodeDescriptor, encodeDescriptor } from './log-settings.ts';
 import type { LogDescriptor } from './log-settings.ts';
+import { RestoreError } from './restore.ts';
 
 export const LOGS = 'logs';
 export const TRASH = 'trash';
@@ -67,8 +68,18 @@ export class LogFiles {
     return { logs: await this.#readAll(LOGS, uids), restoring };
   }
 
+  /** All living logs, changing nothing; those that are being restored too. */
+  async look(): Promise<FoundLog[]> {
+    const names = (await this.#disk.exists(LOGS)) ? await this.#disk.list(LOGS) : [];
+    const restoring = names.filter((name) => name.startsWith(RESTORING));
+    const found = await this.#readAll(LOGS, names.filter((name) => UID.test(name)));
+    for (const name of restoring) found.push(await this.#read(`${LOGS}/${name}`, name.slice(RESTORING.length)));
+    return found;
+  }
+
   async findTrash(): Promise<FoundLog[]> {
-    return this.#readAll(TRASH, (await this.#disk.list(TRASH)).filter((name) => UID.test(name)));
+    const names = (await this.#disk.exists(TRASH)) ? await this.#disk.list(TRASH) : [];
+    return this.#readAll(TRASH, names.filter((name) => UID.test(name)));
   }
 
   async #readAll(root: string, uids: readonly string[]): Promise<FoundLog[]> {
@@ -94,8 +105,8 @@ export class LogFiles {
     const folder = `${LOGS}/${TEMPORARY}${descriptor.uid}`;
     await disk.makeDirectory(folder);
     await disk.makeDirectory(`${folder}/${FIRST_GENERATION}`);
-    await this.writeDescriptor(folder, descriptor);
-    await replaceFile(disk, `${folder}/${CURRENT}`, Buffer.from(`${FIRST_GENERATION}\n`));
+    await writeNew(disk, `${folder}/${DESCRIPTOR}`, encodeDescriptor(descriptor));
+    await writeNew(disk, `${folder}/${CURRENT}`, Buffer.from(`${FIRST_GENERATION}\n`));
     await disk.syncDirectory(folder);
     await disk.rename(folder, `${LOGS}/${descriptor.uid}`);
     await disk.syncDirectory(LOGS);
@@ -110,7 +121,7 @@ export class LogFiles {
     await replaceFile(this.#disk, `${folder}/${DESCRIPTOR}`, encodeDescriptor(descriptor));
   }
 
-  /** The generation folder that counts. Rejects with DiskError, or an Error when none can be told. */
+  /** The generation folder that counts. Rejects with DiskError, or RestoreError when none can be told. */
   async generationFolder(folder: string): Promise<string> {
     const text = await readWholeFile(this.#disk, `${folder}/${CURRENT}`, FILE_BYTES_MAX).then(
       (bytes) => bytes.toString('latin1').trim(),
@@ -118,7 +129,7 @@ export class LogFiles {
     );
     if (GENERATION.test(text) && (await this.#disk.exists(`${folder}/${text}`))) return `${folder}/${text}`;
     const found = (await this.#disk.list(folder)).filter((name) => GENERATION.test(name));
-    if (found.length !== 1) throw new Error(`${folder}/${CURRENT} is damaged, and ${found.length} generations are there`);
+    if (found.length !== 1) throw new RestoreError(`${folder}/${CURRENT} is damaged, and ${found.length} generations are there`);
     return `${folder}/${found[0]!}`;
   }
 
@@ -149,5 +160,16 @@ export class LogFiles {
   async removeTrash(uid: string): Promise<void> {
     await this.#disk.removeTree(`${TRASH}/${uid}`);
     await this.#disk.syncDirectory(TRASH);
+  }
+}
+
+/** A file in a folder that nobody reads yet: its name is made durable with the others. */
+async function writeNew(disk: Disk, path: string, bytes: Buffer): Promise<void> {
+  const file = await disk.open(path, 'create');
+  try {
+    await file.write(bytes, 0, bytes.length, 0);
+    await file.sync();
+  } finally {
+    await file.close();
   }
 }

@@ -14,6 +14,10 @@ import { openLog } from './open-log.ts';
 /** A log is not closed before it was unused for so long. */
 const UNUSED_MS = 10_000;
 
+/** A closed log with an age limit is opened when it was unused for so long; one log per step. */
+const RETENTION_CLOSED_MS = 600_000;
+const RETENTION_STEP_MS = 2_000;
+
 /** Failures to open that pass by themselves: asked again, the log is opened again. */
 const PASSING = new Set(['ENOSPC', 'EDQUOT', 'EMFILE', 'ENFILE']);
 
@@ -23,11 +27,13 @@ export class LogOpener {
   readonly #files: LogFiles;
   readonly #openMax: number;
   #stopping = false;
+  #retentionAtMs: number;
 
   constructor(context: NodeContext, files: LogFiles, openMax: number) {
     this.#context = context;
     this.#files = files;
     this.#openMax = openMax;
+    this.#retentionAtMs = context.clock.monotonicMs() + RETENTION_STEP_MS;
   }
 
   /** Gives `task` the open log, now or later. */
@@ -135,8 +141,9 @@ export class LogOpener {
     this.#context.logEvent('warn', 'log closed badly', { log: slot.name, reason: error.message });
   }
 
-  /** Closes what is not used while too many are open; notes who is used. */
+  /** Closes what is not used while too many are open; opens what age retention has to look at. */
   tick(slots: Iterable<LogSlot>, nowMs: number): void {
+    if (nowMs >= this.#retentionAtMs) this.#openForRetention(slots, nowMs);
     if (this.openCount <= this.#openMax) return;
     const unused: LogSlot[] = [];
     for (const slot of slots) {
@@ -147,6 +154,19 @@ export class LogOpener {
     }
     unused.sort((a, b) => a.lastUsedMs - b.lastUsedMs);
     for (const slot of unused.slice(0, this.openCount - this.#openMax)) void this.close(slot);
+  }
+
+  /** One closed log at a time: its upkeep then sees to it, and it is closed like any other. */
+  #openForRetention(slots: Iterable<LogSlot>, nowMs: number): void {
+    this.#retentionAtMs = nowMs + RETENTION_STEP_MS;
+    for (const slot of slots) {
+      const { retainMs } = slot.descriptor.settings;
+      if (retainMs === 0 || slot.replica !== null || slot.changing !== null || slot.failure !== '') continue;
+      if (nowMs - slot.lastUsedMs < RETENTION_CLOSED_MS) continue;
+      slot.lastUsedMs = nowMs;
+      void this.open(slot);
+      return;
+    }
   }
 
   /** No log is opened from here on. */

@@ -35,6 +35,8 @@ export class LogUpkeep {
   /** `appendedBytes` of the replica at the last snapshot. */
   #snapshotBytes = 0;
   #closing = false;
+  /** Age retention wants more than it may take in this minute. */
+  #behind = false;
 
   constructor(context: NodeContext, replica: LogReplica, snapshots: SnapshotStore) {
     this.#context = context;
@@ -45,9 +47,9 @@ export class LogUpkeep {
     replica.onTrimmed = () => this.#start();
   }
 
-  /** Nothing is under way on disk. */
+  /** Nothing is under way on disk, and retention has nothing left to do. */
   get idle(): boolean {
-    return this.#job === null;
+    return this.#job === null && !this.#behind;
   }
 
   tick(monotonicMs: number): void {
@@ -72,8 +74,10 @@ export class LogUpkeep {
     let offset = trimOffsetByBytes(segments, retainBytes);
     const { clock } = this.#context;
     const allowed = this.#budget.available(monotonicMs, log.rolledCount);
-    if (!clock.suspect && allowed > 0) {
+    this.#behind = false;
+    if (!clock.suspect) {
       const byAge = trimOffsetByAge(segments, retainMs, clock.nowMs(), logStart, allowed);
+      this.#behind = trimOffsetByAge(segments, retainMs, clock.nowMs(), logStart, allowed + 1).segments > byAge.segments;
       // The newest segment may end in records that are not committed yet: later, then.
       if (byAge.offset > logStart && byAge.offset <= committedEnd) {
         this.#budget.spend(byAge.segments);

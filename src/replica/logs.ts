@@ -6,14 +6,14 @@
 import { DiskError } from '../index/disk.ts';
 import { ErrorCode, ProtocolError } from '../wire/errors.ts';
 import type { NodeContext } from './context.ts';
-import { LogFiles, LOGS } from './log-files.ts';
+import { LogFiles, LOGS, TRASH } from './log-files.ts';
 import type { FoundLog } from './log-files.ts';
 import { LogOpener } from './log-opener.ts';
 import type { LogReplica } from './log-replica.ts';
 import { segmentAgeMsMax } from './log-settings.ts';
 import type { LogDescriptor, LogSettings } from './log-settings.ts';
 import { LogSlot } from './log-slot.ts';
-import { relabel } from './restore.ts';
+import { checkRelabel, relabel, RestoreError } from './restore.ts';
 import { Trash } from './trash.ts';
 
 export interface LogsOptions {
@@ -125,11 +125,28 @@ export class Logs {
     return this.#reserve(name, async () => {
       const deleted = this.trash.take(trashUid);
       if (deleted === null) throw new ProtocolError(ErrorCode.LOG_NOT_FOUND);
+      try {
+        await this.#checkTrash(trashUid);
+      } catch (error) {
+        this.trash.add(deleted);
+        throw error;
+      }
       const descriptor = { ...this.#newDescriptor(name, deleted.settings), formerUid: trashUid };
       const folder = await this.#files.beginRestore(trashUid, descriptor);
       await this.#finishRestore(folder, descriptor);
       return descriptor;
     });
+  }
+
+  /** Nothing is changed for a log that cannot be restored. */
+  async #checkTrash(trashUid: string): Promise<void> {
+    try {
+      const generation = await this.#files.generationFolder(`${TRASH}/${trashUid}`);
+      await checkRelabel(this.#context.disk, generation, Buffer.from(trashUid, 'hex'));
+    } catch (error) {
+      if (!(error instanceof RestoreError)) throw error;
+      throw new ProtocolError(ErrorCode.INTERNAL, { message: `the deleted log is damaged: ${error.message}`, cause: error });
+    }
   }
 
   #newDescriptor(name: string, settings: LogSettings): LogDescriptor {
@@ -176,7 +193,13 @@ export class Logs {
       this.#context.logEvent('error', 'log left out', { folder, reason: 'it cannot be restored under its name' });
       return;
     }
-    await this.#finishRestore(folder, descriptor);
+    try {
+      await this.#finishRestore(folder, descriptor);
+    } catch (error) {
+      if (!(error instanceof RestoreError)) throw error;
+      this.#context.logEvent('error', 'log left out', { folder, reason: error.message });
+      return;
+    }
     await this.#startLog({ folder: `${LOGS}/${uid}`, uid, descriptor });
   }
 

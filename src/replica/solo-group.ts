@@ -134,7 +134,12 @@ export class SoloGroup implements Group, LogEvents {
       await this.#storeNextTerm();
     } catch (error) {
       if (!(error instanceof DiskError)) throw error;
-      this.#options.diskFull();
+      if (isFull(error)) {
+        this.#options.diskFull();
+        return;
+      }
+      this.#termMissing = false;
+      this.#refuse(ErrorCode.LOG_STOPPED, `its new term could not be stored (${error.code}); check the disk and restart sidelog`);
       return;
     }
     this.#termMissing = false;
