@@ -4,12 +4,13 @@
 // Invariant: at every moment a crash leaves either the log as it was, or a prefix of it that reaches at
 // least to the cut; nothing below the cut is touched.
 import type { Disk } from '../index/disk.ts';
+import { ENTRIES_PER_BLOCK } from '../index/offset-index.ts';
 import type { DamageRange } from './damage.ts';
 import { buildIndex } from './index-build.ts';
 import type { HandleCache } from './handles.ts';
 import type { LogEnd } from './mark.ts';
 import { type Segment, SegmentState } from './segment.ts';
-import { removeIfThere, removeSegment } from './segment-file.ts';
+import { removeSegment } from './segment-file.ts';
 import type { SyncGate } from './sync-gate.ts';
 
 /** A truncation that waits for the write in flight. */
@@ -54,15 +55,11 @@ export async function performCut(cut: PendingCut, commitIndex: number, tools: Cu
 async function shrink(segment: Segment, end: LogEnd, commitIndex: number, tools: CutTools): Promise<void> {
   if (segment.state === SegmentState.ACTIVE) {
     await cutFile(segment, end, commitIndex, tools);
-    await cutIndex(segment);
+    await cutIndex(segment, tools);
     return;
   }
-  const { disk, handles } = tools;
-  await handles.reclaim(segment);
-  // A sealed index must not be found again once other batches follow under the same numbers.
-  await removeIfThere(disk, segment.indexPath);
-  await disk.syncDirectory(segment.directory);
-  segment.file = await disk.open(segment.path, 'write');
+  await tools.handles.reclaim(segment);
+  segment.file = await tools.disk.open(segment.path, 'write');
   try {
     await cutFile(segment, end, commitIndex, tools);
     await newIndex(segment, tools);
@@ -91,12 +88,20 @@ async function cutFile(segment: Segment, end: LogEnd, commitIndex: number, tools
   await syncGate.run(() => file.sync());
 }
 
-async function cutIndex(segment: Segment): Promise<void> {
-  // Without an entry it would keep the time of a batch that is gone as its base.
-  if (segment.count === 0) await segment.letGoIndex();
-  else segment.index?.truncate(segment.count);
+async function cutIndex(segment: Segment, tools: CutTools): Promise<void> {
+  const { index } = segment;
+  if (index === null) return;
+  if (segment.count > 0 && index.count < ENTRIES_PER_BLOCK) {
+    index.truncate(segment.count);
+    return;
+  }
+  // Without an entry it would keep the time of a batch that is gone as its base. And full blocks may
+  // lie on disk with their seals: what vouches for batches that are gone must go too, file and all.
+  await segment.letGoIndex();
+  await newIndex(segment, tools);
 }
 
+/** In place of the old file, whose name the next roll's sync of the directory makes disappear for good. */
 async function newIndex(segment: Segment, tools: CutTools): Promise<void> {
   if (segment.count === 0) return;
   const { disk, yieldTurn } = tools;

@@ -2,7 +2,7 @@
 // more segments than it may have descriptors. Active segments are not in here; their log owns them.
 //
 // Invariant: who uses a segment's files has it pinned, so that eviction never closes a file under a read.
-import type { Disk, DiskFile } from '../index/disk.ts';
+import { type Disk, DiskError, type DiskFile } from '../index/disk.ts';
 import { OffsetIndex } from '../index/offset-index.ts';
 import { assert } from '../wire/assert.ts';
 import { NONE } from '../wire/limits.ts';
@@ -113,8 +113,17 @@ export class HandleCache {
     });
     segment.indexDamaged = false;
     segment.indexBuilt = true;
-    // Unsealed it would only have to be built again; the entries are right either way.
-    await index.seal().catch(() => {});
+    await this.#keep(segment, index);
     return index;
+  }
+
+  /** Seals a rebuilt index, and makes sure that the old one does not come back. If that fails it is built again some day. */
+  async #keep(segment: Segment, index: OffsetIndex): Promise<void> {
+    try {
+      await index.seal();
+      await this.#disk.syncDirectory(segment.directory);
+    } catch (error) {
+      if (!(error instanceof DiskError)) throw error;
+    }
   }
 }

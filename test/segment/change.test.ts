@@ -106,19 +106,52 @@ test('the whole of the first segment can be truncated, and an earlier time may f
 });
 
 test('two truncations at one index, with a segment planned between them, cut the file once and for all', async () => {
-  const { disk, log, model } = await filled(9);
-  for (let i = 0; i < 3; i++) model.append(log, batchOf('in flight'), 3, 300);
-  log.flush();
-  const from = 8;
-  for (let n = 0; n < 3; n++) {
-    void log.truncateSuffix(from);
-    model.truncate(from);
-    for (let i = 0; i < 12; i++) model.append(log, batchOf(`round ${n}`, 1, 900), 4 + n, 300);
+  for (let from = 4; from <= 9; from++) {
+    const { disk, log, model } = await filled(9);
+    for (let i = 0; i < 3; i++) model.append(log, batchOf('in flight'), 3, 300);
+    log.flush();
+    for (let n = 0; n < 3; n++) {
+      void log.truncateSuffix(from);
+      model.truncate(from);
+      for (let i = 0; i < 12; i++) model.append(log, batchOf(`round ${n}`, 1, 900), 4 + n, 300);
+    }
+    await log.whenIdle();
+    log.shrinkCache(0);
+    await expectHolds(log, model);
+    await expectHolds(await openLog(disk.crash({ keep: 'none' }), OPTIONS), model);
   }
+});
+
+test('after a truncation the log is sound even if the newer slot of the mark rots', async () => {
+  const { disk, log, model } = await filled(5);
+  const newest = log.segmentSummaries().at(-1)!.firstIndex;
+  await log.truncateSuffix(newest + 1);
+  model.truncate(newest + 1);
+  for (const slot of [512, 1024]) {
+    const copy = disk.after({ keep: 'none' });
+    copy.corrupt(`log/${String(newest).padStart(20, '0')}.seg`, slot + 20);
+    const again = await openLog(copy, OPTIONS);
+    assert.equal(again.damage, []);
+    await expectHolds(again, model);
+  }
+});
+
+test('an index that had sealed blocks is replaced when its segment is cut', async () => {
+  const disk = new SimDisk();
+  const log = await createLog(disk, { segmentBytes: 1 << 20 });
+  const model = new Model();
+  for (let i = 0; i < 6000; i++) model.append(log, controlOf('x'), 1, i);
+  await log.whenIdle();
+  let removed = 0;
+  disk.onOperation = (operation) => void (operation.call === 'unlink' && operation.path.endsWith('.idx') && removed++);
+  await log.truncateSuffix(5000);
+  model.truncate(5000);
+  assert.is(removed, 1);
+  for (let i = 0; i < 1000; i++) model.append(log, batchOf('y'), 2, 7000 + i);
   await log.whenIdle();
   log.shrinkCache(0);
-  await expectHolds(log, model);
-  await expectHolds(await openLog(disk.crash({ keep: 'none' }), OPTIONS), model);
+  for (const index of [1, 4999, 5000, 5461, 5999]) assert.is(log.indexOfOffset(log.offsetAtIndex(index)), Math.max(index, 5000));
+  await expectHolds(log, model, 100_000);
 });
 
 test('lookups and reads are right while a truncation waits for the write in flight', async () => {

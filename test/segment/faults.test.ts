@@ -251,6 +251,64 @@ test('a full disk: the log is cut back to what is durable, says when that is syn
   for (const [i, entry] of entries.entries()) assert.ok(entry.equals(model.at(log.firstIndex + i)));
 });
 
+test('a name that may or may not be on disk is final, whatever the code: what it holds was not refused', async () => {
+  for (const call of ['rename', 'syncDirectory'] as const) {
+    const disk = new SimDisk();
+    const log = await createLog(disk, OPTIONS);
+    const events = new EventLog();
+    log.events = events;
+    const model = new Model();
+    disk.failNext(call, 'ENOSPC');
+    for (let i = 0; i < 12; i++) model.append(log, batchOf(`e${i}`, 1, 600));
+    await log.whenIdle();
+    assert.equal(events.failures, ['ENOSPC']);
+    assert.is(log.state, LogState.FAILED, call);
+    assert.is(events.resumedCount, 0);
+  }
+});
+
+test('a segment whose name was not synced when the process died is there after the power went', async () => {
+  const disk = new SimDisk();
+  const log = await createLog(disk, OPTIONS);
+  const model = new Model();
+  for (let i = 0; i < 6; i++) model.append(log, batchOf(`e${i}`, 1, 600));
+  let syncs = 0;
+  let number = 0;
+  disk.onOperation = (operation) => void (operation.call === 'rename' && (number = operation.number + 1));
+  disk.fail((operation) => (operation.call === 'syncDirectory' && syncs++ === 0 ? 'EIO' : null));
+  await log.whenIdle();
+  assert.ok(number > 0);
+  const dead = disk.crash({ mode: 'process', keep: 'all' });
+  dead.clearFaults();
+  const again = await openLog(dead, OPTIONS);
+  assert.is(again.lastIndex, 6);
+  model.append(again, batchOf('acked'), 2, 0);
+  await again.whenIdle();
+  assert.is(again.durableIndex, 7);
+  const last = await openLog(dead.crash({ keep: 'none' }), OPTIONS);
+  assert.is(last.lastIndex, 7);
+});
+
+test('what recovery cut off never comes back behind what is appended in its place', async () => {
+  const disk = new SimDisk();
+  const log = await createLog(disk);
+  const model = new Model();
+  for (let i = 0; i < 3; i++) model.append(log, batchOf(`unsynced ${i}`));
+  disk.failNext('sync', 'EIO');
+  await log.whenIdle();
+  const dead = disk.crash({ mode: 'process', keep: 'all' });
+  dead.clearFaults();
+  // The second of the three is torn, the third is whole.
+  dead.corrupt('log/00000000000000000001.seg', 4096 + model.at(1).length + 80);
+  const again = await openLog(dead);
+  assert.is(again.lastIndex, 1);
+  model.truncate(2);
+  model.append(again, batchOf('instead  0'));
+  assert.is(model.at(2).length, model.at(1).length);
+  await again.whenIdle();
+  assert.is((await openLog(dead.crash({ keep: 'all' }))).lastIndex, 2);
+});
+
 test('random failures and crashes together: acked entries survive, and every failure is heard', async () => {
   const seed = testSeed('segment/faults');
   for (let n = 0; n < 40; n++) {

@@ -77,23 +77,25 @@ for (const [damage, change] of Object.entries(DAMAGES)) {
   });
 }
 
-test('a sealed index that vouches for wrong positions does not make the segment look damaged', async () => {
-  const disk = new SimDisk();
-  const model = await filled(disk);
-  // The index of the second segment in place of the first: valid checksums, other positions.
-  const names = (await disk.list('log')).filter((name) => name.endsWith('.idx'));
-  const other = disk.contents(`log/${names[1]!}`);
-  await rewrite(disk, `log/${names[0]!}`, (bytes) => {
-    const count = bytes.readUInt32BE(4);
-    const mixed = Buffer.from(bytes);
-    other.copy(mixed, 16 + 12, 16 + 12, 16 + 12 * count);
-    for (let i = 1; i < count; i++) mixed.writeUInt32BE(mixed.readUInt32BE(16 + 12 * (i - 1)) + 100, 16 + 12 * i);
-    mixed.writeUInt32BE(crc32(mixed, 16, 16 + 12 * count), 8);
-    return mixed;
-  });
-  const log = await openLog(disk, OPTIONS);
-  await expectHolds(log, model);
-  assert.equal(log.damage, []);
+test('a sealed index that vouches for wrong positions does not make the segment look damaged, nor serves another batch', async () => {
+  const changes: Array<(position: number, next: number) => number> = [(position) => position + 1, (_position, next) => next];
+  for (const change of changes) {
+    const disk = new SimDisk();
+    const model = await filled(disk);
+    const name = (await disk.list('log')).find((file) => file.endsWith('.idx'))!;
+    await rewrite(disk, `log/${name}`, (bytes) => {
+      const count = bytes.readUInt32BE(4);
+      const at = (i: number): number => 16 + 12 * i;
+      for (let i = 0; i + 1 < count; i++) bytes.writeUInt32BE(change(bytes.readUInt32BE(at(i)), bytes.readUInt32BE(at(i + 1))), at(i));
+      bytes.writeUInt32BE(bytes.readUInt32BE(at(count - 1)) + 1, at(count - 1));
+      bytes.writeUInt32BE(crc32(bytes, 16, at(count)), 8);
+      return bytes;
+    });
+    const log = await openLog(disk, OPTIONS);
+    for (let index = 1; index <= 6; index++) assert.ok((await readAll(log, index, 1, index))[0]!.equals(model.at(index)));
+    await expectHolds(log, model);
+    assert.equal(log.damage, []);
+  }
 });
 
 test('an index without a segment and a half-made segment are cleared away at the start', async () => {
