@@ -16,6 +16,7 @@ import type { ProduceView } from '../wire/produce-view.ts';
 import type { Session } from '../wire/session/ports.ts';
 import { DamageError } from '../segment/damage.ts';
 import type { SegmentedLog } from '../segment/log.ts';
+import { LogState } from '../segment/log-options.ts';
 import { CommittedBytes } from './committed-bytes.ts';
 import type { NodeContext } from './context.ts';
 import { encodeControl } from './control.ts';
@@ -293,6 +294,8 @@ export class LogReplica implements GroupEvents, PendingVisitor<Session> {
   /** Ends everything that waits here: the log was deleted or is being closed. */
   end(writeCode: ErrorCode, readCode: ErrorCode): void {
     this.readRefusal = readCode;
+    this.context.memory.remove(this.#unwrittenBytes);
+    this.#unwrittenBytes = 0;
     this.writes.dropStaged();
     this.pending.failAll(writeCode, this);
     this.readers.end(readCode);
@@ -308,7 +311,9 @@ export class LogReplica implements GroupEvents, PendingVisitor<Session> {
   // Counting
 
   #countWritten(): void {
-    const left = this.log.unwrittenBytes;
+    const { state } = this.log;
+    // A log that failed writes nothing any more: what it holds must not hold back the others.
+    const left = state === LogState.OPEN || state === LogState.FULL ? this.log.unwrittenBytes : 0;
     if (left >= this.#unwrittenBytes) return;
     this.context.memory.remove(this.#unwrittenBytes - left);
     this.#unwrittenBytes = left;

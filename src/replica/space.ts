@@ -5,6 +5,7 @@
 // ballast (the trash is the caller's). Invariant: `free` never counts bytes that were accepted after
 // the reading it rests on, nor those accepted before and not yet written when it was taken.
 import type { Disk } from '../index/disk.ts';
+import { unlinkIfThere } from '../segment/atomic-file.ts';
 
 /** Given back when the disk is nearly full, so that trims, fences and snapshots still find room. */
 export const BALLAST_BYTES = 8 * 1024 * 1024;
@@ -37,6 +38,8 @@ export class Space {
   #measured = false;
   #measuring: Promise<void> | null = null;
   #ballastHeld = false;
+  /** Whether an earlier run's ballast was looked for. */
+  #looked = false;
   readonly #options: SpaceOptions;
 
   constructor(options: SpaceOptions) {
@@ -115,6 +118,10 @@ export class Space {
   async tendBallast(): Promise<void> {
     const size = this.#options.ballastBytes;
     if (size === 0) return;
+    if (!this.#looked) {
+      this.#ballastHeld = await this.#isThere(size);
+      this.#looked = true;
+    }
     if (this.#ballastHeld) {
       if (this.freeBytes < size / 2) await this.releaseBallast();
       return;
@@ -127,20 +134,25 @@ export class Space {
   async releaseBallast(): Promise<void> {
     if (!this.#ballastHeld) return;
     this.#ballastHeld = false;
-    await this.#options.disk.unlink(BALLAST_PATH);
+    await unlinkIfThere(this.#options.disk, BALLAST_PATH);
     await this.measure();
+  }
+
+  async #isThere(size: number): Promise<boolean> {
+    const { disk } = this.#options;
+    if (!(await disk.exists(BALLAST_PATH))) return false;
+    const file = await disk.open(BALLAST_PATH, 'read');
+    try {
+      return (await file.size()) === size;
+    } finally {
+      await file.close();
+    }
   }
 
   /** Real zeros, so that the blocks are really there when they are given back. */
   async #writeBallast(size: number): Promise<void> {
     const { disk } = this.#options;
-    if (await disk.exists(BALLAST_PATH)) {
-      const old = await disk.open(BALLAST_PATH, 'read');
-      const oldSize = await old.size();
-      await old.close();
-      if (oldSize === size) return;
-      await disk.unlink(BALLAST_PATH);
-    }
+    await unlinkIfThere(disk, BALLAST_PATH);
     const file = await disk.open(BALLAST_PATH, 'create');
     try {
       const zeros = Buffer.alloc(Math.min(size, 256 * 1024));

@@ -37,6 +37,17 @@ test('a failed fsync stops the log: in flight LEADERSHIP_LOST, new ones LOG_STOP
   assert.is((await (await next.connect()).produce('default', records('f'))).code, 'OK');
 });
 
+test('a log that failed does not hold back the memory of the others', async () => {
+  const { world, client } = await ready({ memoryLimitBytes: 8 * MIB, segmentBytes: 64 * MIB });
+  await client.produce('default', records('safe'));
+  world.disk.failNext('write', 'EIO', /\.seg$/);
+  const ids = Array.from({ length: 12 }, () => client.sendProduce('default', sized(MIB)));
+  await world.settle();
+  assert.ok(ids.every((id) => client.produced(id)!.code === 'LEADERSHIP_LOST'));
+  assert.is(world.node.context.memory.bytes, 0);
+  assert.equal(world.pauses, [true, false]);
+});
+
 test('a failed write other than for want of room stops the log, too', async () => {
   const { world, client } = await ready();
   await client.produce('default', records('safe'));

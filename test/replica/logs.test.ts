@@ -207,6 +207,64 @@ test('the trash lists what can be restored, and a restored log has everything un
   assert.is((await client.produce('y', records('new'))).value.baseOffset, 31);
 });
 
+test('a damaged log in the trash is not restored and stays where it is', async () => {
+  const { world, client } = await ready();
+  await client.createLog('x');
+  await client.produce('x', records('a'));
+  const uid = (await client.describe('x')).value.logUid;
+  await client.deleteLog('x');
+  world.disk.corrupt(`trash/${uid.toString('hex')}/00000001/00000000000000000001.seg`, 40);
+  const refused = await client.createLog('y', { restoreUid: uid });
+  assert.is(refused.code, 'INTERNAL');
+  assert.match(refused.error.message, /damaged/);
+  assert.is((await client.describe('y')).code, 'LOG_NOT_FOUND');
+  assert.is((await list(client, '', true)).value.logs.length, 1);
+  const next = await world.restart();
+  assert.is((await list(await next.connect(), '', true)).value.logs.length, 1);
+});
+
+test('a log that cannot be opened says why, and the others go on', async () => {
+  const first = await ready();
+  await first.client.createLog('x');
+  const uid = (await first.client.describe('x')).value.logUid.toString('hex');
+  await first.world.stop();
+  await first.world.disk.removeTree(`logs/${uid}/00000001`);
+  const world = await World.start({ disk: first.world.disk, clock: first.world.clock, createDefault: false });
+  const client = await world.connect();
+  const refused = await client.produce('x', records('a'));
+  assert.is(refused.code, 'LOG_STOPPED');
+  assert.match(refused.error.message, /cannot be opened/);
+  assert.is((await client.fetch('x')).code, 'LOG_STOPPED');
+  assert.is((await client.produce('default', records('a'))).code, 'OK');
+  assert.is((await client.describe('x')).code, 'OK');
+});
+
+test('what waits for a log to be opened is answered in time', async () => {
+  const first = await ready();
+  await first.world.stop();
+  const ends: (() => void)[] = [];
+  let hold = true;
+  const disk = first.world.disk.crash({ mode: 'process' });
+  const options = { disk, clock: first.world.clock, createDefault: false };
+  const world = await World.start(options);
+  const client = await world.connect();
+  const open = world.disk.open.bind(world.disk);
+  world.disk.open = async (path, mode) => {
+    if (hold && path.endsWith('.seg')) await new Promise<void>((resolve) => ends.push(resolve));
+    return open(path, mode);
+  };
+  const produce = client.sendProduce('default', records('a'), { timeoutMs: 2000 });
+  const fetch = client.sendFetch('default');
+  await world.advance(3000);
+  assert.is(client.produced(produce)!.code, 'TIMEOUT');
+  assert.is(client.fetched(fetch), null);
+  hold = false;
+  for (const end of ends.splice(0)) end();
+  await world.settle();
+  assert.is(client.fetched(fetch)!.code, 'OK');
+  assert.is(client.fetched(fetch)!.value.committedEnd, 0, 'what timed out while it waited has had no effect');
+});
+
 test('a restoration that a crash interrupts is either finished or not begun', async () => {
   const outcomes = new Set<string>();
   for (let operation = 1; operation < 120; operation += 2) {

@@ -86,6 +86,18 @@ test('a log with retain_ms forgets at the pace of its rolls, an idle one too', a
   assert.ok((await segmentFiles(world, client, 'a')).length <= 2);
 });
 
+test('a log that was closed is opened to forget, and closed again', async () => {
+  const first = await ready();
+  await first.client.createLog('a', { retainMs: HOUR_MS });
+  for (let i = 0; i < 3; i++) await first.client.produce('a', sized(900_000));
+  const world = await first.world.restart({ openLogsMax: 1 });
+  assert.is(world.node.logs.find('a')!.replica, null);
+  world.clock.monotonic += 2 * HOUR_MS;
+  world.clock.wall += 2 * HOUR_MS;
+  await world.advance(300_000);
+  assert.is((await (await world.connect()).describe('a')).value.logStart, 3);
+});
+
 test('TRIM rounds down to a batch border, stops at the commit, never goes back, and survives', async () => {
   let { world, client } = await ready();
   await client.produce('default', records('a', 'b', 'c'));

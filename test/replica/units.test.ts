@@ -191,4 +191,16 @@ space('a ballast that an earlier run left is kept', async () => {
   assert.is((await disk.space()).freeBytes, 92 * MIB);
 });
 
+space('a ballast that an earlier run left is given back by the next on a full disk', async () => {
+  const { disk, it } = await made(100 * MIB, 8 * MIB, 8 * MIB);
+  await it.tendBallast();
+  const file = await disk.open('big', 'create');
+  await file.write(Buffer.alloc(91 * MIB), 0, 91 * MIB, 0);
+  const next = new Space({ disk, maxBatchBytes: MIB, reserveBytes: 8 * MIB, ballastBytes: 8 * MIB, unwrittenBytes: () => 0 });
+  await next.measure();
+  assert.is(next.freeBytes, MIB);
+  await next.tendBallast();
+  assert.is(next.freeBytes, 9 * MIB);
+});
+
 space.run();
