@@ -71,7 +71,7 @@ export class TrustedClock {
   }
 
   #read(): void {
-    const wall = this.#clock.wallMs();
+    const wall = Math.floor(this.#clock.wallMs());
     const monotonic = this.#clock.monotonicMs();
     if (this.#suspect) this.#judgeProbation(wall, monotonic);
     const expected = this.#wallMs + (monotonic - this.#monotonicMs);

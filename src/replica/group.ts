@@ -1,8 +1,8 @@
 // The port between one log's replica and its Raft group: what the replica may ask, and what the
 // group tells it. `solo-group.ts` satisfies it with one voter; the Raft driver does for any number.
 //
-// Order of events: `leading` → any number of `committed` / `confirmed` → `steppedDown` → `lost` →
-// `leading` again. Between `steppedDown` and `lost` the outcome of what is in flight is not yet
+// Order of events: `elected` → `replay` of each uncommitted entry → `leading` → any number of `committed`
+// and `confirmed` → `steppedDown` → `lost` → `elected` again; and `apply` while another replica leads. Between `steppedDown` and `lost` the outcome of what is in flight is not yet
 // decided, so nothing is answered. Events come one at a time and never from inside a call of the
 // replica into the group: a group that can confirm a ticket at once has `confirmedTicket` say so
 // when `requestRead` returns.
@@ -10,7 +10,13 @@ import type { ErrorCode } from '../wire/errors.ts';
 
 /** What a group tells its replica. All indexes are Raft log positions. */
 export interface GroupEvents {
-  /** This replica leads: everything up to `commitIndex` was reported and proposals are taken. */
+  /** An entry that is committed while this replica does not lead: the stamped batch at buffer[at]. */
+  apply(buffer: Buffer, at: number): void;
+  /** This replica was elected; its log's uncommitted tail follows, if there is one. */
+  elected(): void;
+  /** One entry of the tail, in order: the stamped batch at buffer[at], whole. */
+  replay(buffer: Buffer, at: number): void;
+  /** This replica leads: everything up to `commitIndex` was reported, the tail shown, and proposals are taken. */
   leading(term: number): void;
   /** Every entry up to `index` is committed, and durable on a majority of the voters. */
   committed(index: number): void;

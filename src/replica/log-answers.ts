@@ -1,10 +1,12 @@
 // Answers to writes that waited in a log's ring, apart from the PRODUCE acks (log-replica.ts): what
 // each kind of request is told when its entry committed, failed, or took too long.
 import { ErrorCode } from '../wire/errors.ts';
+import type { ErrorOptions } from '../wire/errors.ts';
 import { Op } from '../wire/ops.ts';
 import { fenceResponse, initProducerResponse, putPositionResponse } from '../wire/responses-data.ts';
 import { trimResponse } from '../wire/responses-admin.ts';
 import type { Session } from '../wire/session/ports.ts';
+import { refusalOptions } from './judge.ts';
 import type { LogReplica } from './log-replica.ts';
 import type { PendingRing } from './pending.ts';
 
@@ -82,7 +84,27 @@ function failureCode(log: LogReplica, kind: number, failure: number): number {
 
 function sendError(log: LogReplica, session: Session, id: number, op: Op, code: number, detail: number, field: string | null): void {
   log.countError(code);
-  session.error(id, op, code as ErrorCode, log.errorOptions(code, detail, field));
+  session.error(id, op, code as ErrorCode, writeErrorOptions(log, code, detail, field));
+}
+
+/** Message and TLVs of a write's error. */
+export function writeErrorOptions(log: LogReplica, code: number, detail: number, field: string | null): ErrorOptions {
+  switch (code) {
+    case ErrorCode.LOG_CHANGED:
+      return { logUid: log.uid, message: 'a log with another log_uid has this name now' };
+    case ErrorCode.BATCH_TOO_LARGE:
+      return { limit: detail };
+    case ErrorCode.UNSUPPORTED_COMPRESSION:
+      return { supported: detail };
+    case ErrorCode.STORAGE_FULL:
+      return { retryAfterMs: 1000, message: 'the disk is nearly full' };
+    case ErrorCode.LOG_STOPPED:
+    case ErrorCode.NO_LEADER:
+    case ErrorCode.NOT_LEADER:
+      return { message: log.group.refusalMessage };
+    default:
+      return field === null ? refusalOptions(code, detail) : { field };
+  }
 }
 
 function opOf(ring: PendingRing<Session>, slot: number): Op {

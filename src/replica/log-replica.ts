@@ -6,7 +6,8 @@
 // Invariants: I6, I12, I13; answers to the PRODUCEs of a connection leave in the order in which they
 // came, refusals too, because all of them pass through one ring.
 import type { BatchLimits } from '../wire/batch.ts';
-import { batchCount, checkClientBatch } from '../wire/batch.ts';
+import { assert } from '../wire/assert.ts';
+import { batchCount, batchSize, checkClientBatch, isControl } from '../wire/batch.ts';
 import { buildControlBatch } from '../wire/batch-build.ts';
 import { ErrorCode } from '../wire/errors.ts';
 import type { ErrorOptions } from '../wire/errors.ts';
@@ -22,7 +23,7 @@ import type { NodeContext } from './context.ts';
 import { encodeControl } from './control.ts';
 import type { Control } from './control.ts';
 import type { Group, GroupEvents } from './group.ts';
-import { Judgment, judgeProduce, refusalOptions, Verdict } from './judge.ts';
+import { Judgment, judgeProduce, Verdict } from './judge.ts';
 import { LogReaders } from './log-readers.ts';
 import type { LogDescriptor } from './log-settings.ts';
 import type { LogUse } from './log-use.ts';
@@ -32,6 +33,7 @@ import { Overlay } from './overlay.ts';
 import { PendingRing } from './pending.ts';
 import type { PendingVisitor } from './pending.ts';
 import { RoomFor } from './space.ts';
+import { StateError } from './state-error.ts';
 import type { ReplicaState } from './state.ts';
 
 export class LogReplica implements GroupEvents, PendingVisitor<Session> {
@@ -246,30 +248,55 @@ export class LogReplica implements GroupEvents, PendingVisitor<Session> {
 
   // Events of the group
 
-  leading(): void {
+  elected(): void {
     this.overlay.begin();
     this.#bytes.reset(this.state.appliedIndex);
   }
 
+  replay(buffer: Buffer, at: number): void {
+    this.overlay.replay(buffer, at);
+    this.#bytes.push(dataSize(buffer, at));
+  }
+
+  leading(): void {
+    assert(this.overlay.active, 'a leader was elected');
+    assert(this.overlay.lastIndex === this.group.lastIndex, 'a leader has seen its whole tail');
+  }
+
+  apply(buffer: Buffer, at: number): void {
+    assert(!this.overlay.active, 'a leader applies what it has noted');
+    const { nextOffset, logStart } = this.state;
+    try {
+      this.state.apply(buffer, at);
+    } catch (error) {
+      return this.#broken(error);
+    }
+    this.#bytes.push(dataSize(buffer, at));
+    this.#bytes.commit(this.state.appliedIndex);
+    this.#tellReaders(nextOffset, logStart);
+  }
+
   committed(index: number): void {
-    const { state } = this;
-    if (index <= state.appliedIndex) return;
-    const endBefore = state.nextOffset;
-    const startBefore = state.logStart;
+    const { nextOffset, logStart, appliedIndex } = this.state;
+    if (index <= appliedIndex) return;
     try {
       this.overlay.advance(index);
     } catch (error) {
-      return this.#broken(error as Error);
+      return this.#broken(error);
     }
     this.#bytes.commit(index);
     this.#countWritten();
     if (this.#sampleIndex !== 0 && index >= this.#sampleIndex) this.#takeSample(index);
     this.releaseReady();
-    if (state.nextOffset !== endBefore) this.readers.committed(this.#bytes.committed);
-    if (state.logStart !== startBefore) {
-      this.readers.trimmed();
-      this.onTrimmed?.();
-    }
+    this.#tellReaders(nextOffset, logStart);
+  }
+
+  #tellReaders(endBefore: number, startBefore: number): void {
+    const { nextOffset, logStart } = this.state;
+    if (nextOffset !== endBefore) this.readers.committed(this.#bytes.committed);
+    if (logStart === startBefore) return;
+    this.readers.trimmed();
+    this.onTrimmed?.();
   }
 
   confirmed(ticket: number): void {
@@ -302,7 +329,8 @@ export class LogReplica implements GroupEvents, PendingVisitor<Session> {
   }
 
   /** A committed entry does not fit the state: every answer from here on would be a guess. */
-  #broken(error: Error): void {
+  #broken(error: unknown): void {
+    if (!(error instanceof StateError)) throw error;
     this.context.logEvent('error', 'log stopped', { log: this.descriptor.name, reason: error.message });
     this.end(ErrorCode.LEADERSHIP_LOST, ErrorCode.LOG_STOPPED);
     this.onBroken?.(error);
@@ -345,24 +373,9 @@ export class LogReplica implements GroupEvents, PendingVisitor<Session> {
     this.context.logEvent('error', 'read failed', { log: this.descriptor.name, reason: message });
     return { code: ErrorCode.INTERNAL, options: { message: 'the records could not be read from disk' } };
   }
+}
 
-  /** Message and TLVs of a refusal. */
-  errorOptions(code: number, detail: number, field: string | null): ErrorOptions {
-    switch (code) {
-      case ErrorCode.LOG_CHANGED:
-        return { logUid: this.uid, message: 'a log with another log_uid has this name now' };
-      case ErrorCode.BATCH_TOO_LARGE:
-        return { limit: detail };
-      case ErrorCode.UNSUPPORTED_COMPRESSION:
-        return { supported: detail };
-      case ErrorCode.STORAGE_FULL:
-        return { retryAfterMs: 1000, message: 'the disk is nearly full' };
-      case ErrorCode.LOG_STOPPED:
-      case ErrorCode.NO_LEADER:
-      case ErrorCode.NOT_LEADER:
-        return { message: this.group.refusalMessage };
-      default:
-        return field === null ? refusalOptions(code, detail) : { field };
-    }
-  }
+/** Bytes that a batch counts for readers. */
+function dataSize(buffer: Buffer, at: number): number {
+  return isControl(buffer, at) ? 0 : batchSize(buffer, at);
 }

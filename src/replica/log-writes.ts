@@ -11,7 +11,7 @@ import { readU64 } from '../wire/bytes.ts';
 import type { Session } from '../wire/session/ports.ts';
 import { ControlType } from './control.ts';
 import { judgeFence, judgeInitProducer, Judgment, judgePutPosition, judgeTrim } from './judge.ts';
-import { PendingKind } from './log-answers.ts';
+import { PendingKind, writeErrorOptions } from './log-answers.ts';
 import type { LogReplica } from './log-replica.ts';
 import { indexToRead } from './read-start.ts';
 import { RoomFor } from './space.ts';
@@ -155,7 +155,7 @@ export class LogWrites {
 
   #answer(session: Session, id: number, op: Op, code: ErrorCode): void {
     this.#log.countError(code);
-    session.error(id, op, code, this.#log.errorOptions(code, 0, null));
+    session.error(id, op, code, writeErrorOptions(this.#log, code, 0, null));
   }
 }
 

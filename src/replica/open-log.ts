@@ -46,7 +46,11 @@ export async function openLog(context: NodeContext, descriptor: LogDescriptor, d
     diskFull: () => context.space.exhausted(),
   });
   const replica = new LogReplica(context, descriptor, log, group, rebuild.state);
-  if (group.refusal === 0) replica.leading();
+  if (group.refusal === 0) {
+    // All that was recovered is committed: there is no tail to show.
+    replica.elected();
+    replica.leading();
+  }
   return { replica, upkeep: new LogUpkeep(context, replica, snapshots) };
 }
 

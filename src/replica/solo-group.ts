@@ -143,6 +143,7 @@ export class SoloGroup implements Group, LogEvents {
       return;
     }
     this.#termMissing = false;
+    this.events?.elected();
     this.events?.leading(this.term);
   }
 

@@ -128,6 +128,25 @@ test('a trim frees the disk, and what the trimmed entries had done stays', async
   assert.is((await client.describe('default')).value.logStart, 9);
 });
 
+test('files are deleted only when two snapshots hold what their entries did', async () => {
+  const { world, client } = await ready();
+  await client.initProducer('default', 'p');
+  for (let i = 0; i < 10; i++) await client.produce('default', sized(900_000));
+  const uid = (await client.describe('default')).value.logUid.toString('hex');
+  const folder = `logs/${uid}/00000001`;
+  let most = 0;
+  world.disk.onOperation = ({ call, path }) => {
+    if (call !== 'unlink' || !path.endsWith('.seg')) return;
+    void world.disk.list(folder).then((names) => {
+      most++;
+      assert.is(names.filter((name) => /^snapshot-\d+$/.test(name)).length, 2);
+    });
+  };
+  await client.trim('default', 9);
+  await world.advance(5000);
+  assert.ok(most >= 8, `${most} segments were deleted`);
+});
+
 test('snapshots are written at rolls and on a clean stop, and two are kept', async () => {
   const { world, client } = await ready();
   for (let i = 0; i < 20; i++) {

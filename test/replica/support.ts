@@ -129,7 +129,7 @@ export class World {
 
   /** Runs everything until nothing moves. */
   async settle(): Promise<void> {
-    for (let quiet = 0; quiet < 3; ) {
+    for (let quiet = 0; quiet < 2; ) {
       const before = this.disk.operationCount;
       let moved = false;
       while (this.#tasks.length > 0) {
@@ -142,12 +142,13 @@ export class World {
     }
   }
 
-  /** Moves both clocks (the wall by `wallMs`), ticks, and settles; in steps of at most a second. */
+  /** Moves both clocks (the wall by `wallMs`), ticks, and settles; in steps of a second, at most 60 of them. */
   async advance(ms: number, wallMs = ms): Promise<void> {
     let left = ms;
+    const stepMs = Math.max(1000, ms / 60);
     this.clock.wall += wallMs - ms;
     do {
-      const step = Math.min(left, 1000);
+      const step = Math.min(left, stepMs);
       this.clock.monotonic += step;
       this.clock.wall += step;
       left -= step;
