@@ -80,7 +80,7 @@ export class LogUpkeep {
       this.#behind = trimOffsetByAge(segments, retainMs, clock.nowMs(), logStart, allowed + 1).segments > byAge.segments;
       // The newest segment may end in records that are not committed yet: later, then.
       if (byAge.offset > logStart && byAge.offset <= committedEnd) {
-        this.#budget.spend(byAge.segments);
+        this.#budget.spend(byAge.segments, monotonicMs);
         offset = Math.max(offset, byAge.offset);
       }
     }

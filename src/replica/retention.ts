@@ -59,24 +59,32 @@ export function trimOffsetByAge(
 
 const MINUTE_MS = 60_000;
 
-/** Counts how many segments one log may still lose to age in the current minute. */
+/** Counts how many segments one log may lose to age now: one a minute, and one per segment just rolled. */
 export class AgeBudget {
-  #minuteStartMs = -Infinity;
-  #left = 0;
+  /** When the one of the minute was taken last. */
+  #takenAtMs = -Infinity;
+  /** Rolled segments that were not made up for yet, and when the last of them was seen. */
+  #credit = 0;
+  #creditAtMs = -Infinity;
   #rolledSeen = 0;
 
   /** Segments that may go now; `rolledTotal` counts the rolls of this log since it was opened. */
   available(monotonicMs: number, rolledTotal: number): number {
-    if (monotonicMs - this.#minuteStartMs >= MINUTE_MS) {
-      this.#minuteStartMs = monotonicMs;
-      this.#left = 1;
+    if (monotonicMs - this.#creditAtMs >= MINUTE_MS) this.#credit = 0;
+    if (rolledTotal > this.#rolledSeen) {
+      this.#credit += rolledTotal - this.#rolledSeen;
+      this.#creditAtMs = monotonicMs;
+      this.#rolledSeen = rolledTotal;
     }
-    this.#left += rolledTotal - this.#rolledSeen;
-    this.#rolledSeen = rolledTotal;
-    return this.#left;
+    return this.#credit + this.#oneMore(monotonicMs);
   }
 
-  spend(segments: number): void {
-    this.#left -= segments;
+  spend(segments: number, monotonicMs: number): void {
+    if (segments > this.#credit) this.#takenAtMs = monotonicMs;
+    this.#credit = Math.max(0, this.#credit - segments);
+  }
+
+  #oneMore(monotonicMs: number): number {
+    return monotonicMs - this.#takenAtMs >= MINUTE_MS ? 1 : 0;
   }
 }

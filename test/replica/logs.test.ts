@@ -2,11 +2,16 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { From, Op } from '../../src/wire/ops.ts';
 import {
-  alterLogRequest, describeClusterRequest, listLogsRequest, removeNodeRequest, transferLeaderRequest,
+  alterLogRequest, deleteLogRequest, describeClusterRequest, describeLogRequest, listLogsRequest, removeNodeRequest,
+  transferLeaderRequest,
 } from '../../src/wire/requests-admin.ts';
-import { describeClusterResponse, listLogsResponse, transferLeaderResponse } from '../../src/wire/responses-admin.ts';
+import { describeClusterResponse, describeLogResponse, listLogsResponse, transferLeaderResponse } from '../../src/wire/responses-admin.ts';
 import { putPositionRequest, getPositionRequest } from '../../src/wire/requests-read.ts';
-import { getPositionResponse, putPositionResponse } from '../../src/wire/responses-data.ts';
+import { fenceRequest, initProducerRequest } from '../../src/wire/requests-write.ts';
+import {
+  fenceResponse, getPositionResponse, initProducerResponse, putPositionResponse, subscribeResponse,
+} from '../../src/wire/responses-data.ts';
+import { Reader } from '../../src/wire/bytes.ts';
 import { batchSize } from '../../src/wire/batch.ts';
 import type { TestClient } from './support.ts';
 import { decode, EMPTY, producerRecords, records, sized, valuesOf, World } from './support.ts';
@@ -46,6 +51,33 @@ test('a created log takes records, shows its settings with defaults filled in, a
   world = await world.crash({ keep: 'none' });
   client = await world.connect();
   assert.equal(valuesOf((await client.fetch('orders')).value.batches), ['0:a']);
+});
+
+test('answers carry log_uid exactly when the request did not', async () => {
+  const { world, client } = await ready();
+  await client.produce('default', records('a'));
+  const uid = (await client.describe('default')).value.logUid;
+  const known = { log: 'default', logUid: uid };
+  const unknown = { log: 'default' };
+  for (const request of [known, unknown]) {
+    const expected = request === known ? undefined : uid;
+    const described = (await client.call(Op.DESCRIBE_LOG, describeLogRequest, request, describeLogResponse)).value;
+    assert.equal(described.uid, expected);
+    const init = (await client.call(Op.INIT_PRODUCER, initProducerRequest, { ...request, name: 'p' }, initProducerResponse)).value;
+    assert.equal(init.logUid, expected);
+    const fence = (await client.call(Op.FENCE, fenceRequest, { ...request, token: 4 }, fenceResponse)).value;
+    assert.equal(fence.logUid, expected);
+    assert.equal((await client.fetch('default', { logUid: request === known ? uid : undefined, flags: 1 })).value.logUid, expected);
+    const id = client.sendSubscribe('default', { logUid: request === known ? uid : undefined });
+    await world.settle();
+    assert.equal(subscribeResponse.read(new Reader(client.answers(id)[0]!.payload)).logUid, expected);
+  }
+  const wrong = { log: 'default', logUid: Buffer.alloc(16, 7) };
+  for (const [op, request] of [[Op.DESCRIBE_LOG, describeLogRequest], [Op.DELETE_LOG, deleteLogRequest]] as const) {
+    const refused = await client.call(op, request, wrong, EMPTY);
+    assert.is(refused.code, 'LOG_CHANGED');
+    assert.equal(refused.error.detail.logUid, uid);
+  }
 });
 
 test('a name in use is LOG_EXISTS with its uid, also when both come at once', async () => {

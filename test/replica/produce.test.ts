@@ -148,6 +148,43 @@ test('refuses a gap, a reused seq, an old epoch and an unknown producer, each wi
   assert.is((await client.produce('default', at(0, 'a', 0, producerId + 1))).code, 'UNKNOWN_PRODUCER');
 });
 
+test('a duplicate that has left the window is OK with NONE, one from an earlier epoch is SEQ_REUSED', async () => {
+  const { world, client } = await ready();
+  const { producerId, window } = (await client.initProducer('default', 'p')).value;
+  const at = (seq: number, epoch = 0) => producerRecords({ producerId, epoch, seq }, `v${seq}`);
+  for (let seq = 0; seq < window + 6; seq++) client.sendProduce('default', at(seq));
+  await world.settle();
+  const gone = await client.produce('default', at(3));
+  assert.is(gone.code, 'OK');
+  assert.equal([gone.value.flags, gone.value.baseOffset, gone.value.nextOffset, gone.value.appendTime], [PRODUCE_DUPLICATE, NONE, NONE, 0]);
+  const kept = await client.produce('default', at(10));
+  assert.equal([kept.value.flags, kept.value.baseOffset], [PRODUCE_DUPLICATE, 10]);
+  await client.initProducer('default', 'p');
+  assert.is((await client.produce('default', at(3, 1))).code, 'SEQ_REUSED');
+  assert.is((await client.describe('default')).value.committedEnd, window + 6);
+});
+
+test('a duplicate waits until its original is committed', async () => {
+  const ends: (() => void)[] = [];
+  let hold = false;
+  const { world, client } = await ready({
+    diskOptions: { schedule: (end: () => void, op: { call: string }) => (hold && op.call === 'sync' ? void ends.push(end) : queueMicrotask(end)) },
+  });
+  const other = await world.connect();
+  const { producerId } = (await client.initProducer('default', 'p')).value;
+  hold = true;
+  const body = producerRecords({ producerId, epoch: 0, seq: 0 }, 'a');
+  const first = client.sendProduce('default', body, { timeoutMs: 10 });
+  const again = other.sendProduce('default', body);
+  await world.advance(1000);
+  assert.is(client.produced(first)!.code, 'TIMEOUT');
+  assert.is(other.produced(again), null);
+  hold = false;
+  for (const end of ends.splice(0)) end();
+  await world.settle();
+  assert.equal([other.produced(again)!.code, other.produced(again)!.value.flags], ['OK', PRODUCE_DUPLICATE]);
+});
+
 test('two INIT_PRODUCERs of one name in one turn get two epochs', async () => {
   const { world, client } = await ready();
   const request = { log: 'default', name: 'twice' };

@@ -50,12 +50,16 @@ test('by age takes what is older than asked, not more segments than allowed, the
 test('the age budget is one segment a minute more than were rolled in it', () => {
   const budget = new AgeBudget();
   assert.is(budget.available(0, 0), 1);
-  budget.spend(1);
+  budget.spend(1, 0);
   assert.is(budget.available(1000, 0), 0);
   assert.is(budget.available(2000, 3), 3);
-  budget.spend(2);
+  budget.spend(2, 2000);
   assert.is(budget.available(59_999, 3), 1);
-  assert.is(budget.available(60_000, 3), 1);
+  assert.is(budget.available(60_000, 3), 2);
+  budget.spend(2, 60_000);
+  assert.is(budget.available(119_999, 3), 0);
+  assert.is(budget.available(120_000, 4), 2);
+  assert.is(budget.available(180_000, 4), 1, 'what was rolled more than a minute ago counts no more');
 });
 
 test('a log with retain_bytes loses its oldest segments, logically first and then on disk', async () => {
