@@ -21,6 +21,8 @@ export const CLOSE_DRAIN_MS = 2_000;
 /** Silence after which memory kept for the next burst is given back. */
 const QUIET_MS = 1_000;
 const AT_NEXT_TICK = -Infinity;
+/** The peer may still send. */
+export const NOT_ENDED = -1;
 
 export abstract class SessionLife extends SessionOutput {
   protected readonly service: Service;
@@ -28,6 +30,8 @@ export abstract class SessionLife extends SessionOutput {
   protected nowMs: number;
   /** Nothing that comes from here on is interpreted. */
   protected inputOver = false;
+  /** When the peer's FIN came; what was received before it may still wait to be parsed. */
+  protected endedMs = NOT_ENDED;
   /** The id of our unanswered PING; 0 = none. */
   protected pingId = 0;
   private lastPingId = 0;
@@ -80,7 +84,11 @@ export abstract class SessionLife extends SessionOutput {
     this.nowMs = nowMs;
     if (this.state === State.CLOSED) return;
     if (this.idle.silentMs(nowMs) >= QUIET_MS) this.shrink();
-    if (this.state === State.READY) return this.tickIdle(hostReads);
+    if (this.state === State.READY) {
+      // Its last requests may wait in front of others that are never answered: not for ever.
+      if (this.endedMs !== NOT_ENDED && nowMs - this.endedMs >= TIMEOUT_MS_MAX + this.config.graceMs) return this.close();
+      return this.tickIdle(hostReads);
+    }
     if (this.sinceMs === AT_NEXT_TICK) this.sinceMs = nowMs;
     const passedMs = nowMs - this.sinceMs;
     if (this.lingering && passedMs >= GOAWAY_LINGER_MS) {

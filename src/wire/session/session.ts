@@ -20,7 +20,7 @@ import { answerAuth, answerHello, answerPing, AuthVerdict } from './handshake.ts
 import { opKind, OpKind } from './op-kinds.ts';
 import type { Session as SessionPort } from './ports.ts';
 import { judgePreface, PrefaceReader } from './preface.ts';
-import { AUTH_DEADLINE_MS, HELLO_DEADLINE_MS, SessionLife } from './session-life.ts';
+import { AUTH_DEADLINE_MS, HELLO_DEADLINE_MS, NOT_ENDED, SessionLife } from './session-life.ts';
 import { State } from './session-output.ts';
 
 /** Shared by all sessions: a payload is read only while its frame is handled. */
@@ -34,8 +34,6 @@ export class Session extends SessionLife implements SessionPort {
   private readonly flood = new FloodCounter();
   /** Null once the preface was read. */
   private preface: PrefaceReader | null = new PrefaceReader();
-  /** The peer's FIN came; bytes received before it may still wait to be parsed. */
-  private ended = false;
   /** The host was told to stop reading. */
   private paused = false;
 
@@ -61,7 +59,7 @@ export class Session extends SessionLife implements SessionPort {
 
   peerEnded(nowMs: number): void {
     this.nowMs = nowMs;
-    this.ended = true;
+    this.endedMs = nowMs;
     this.signal();
   }
 
@@ -69,7 +67,7 @@ export class Session extends SessionLife implements SessionPort {
     if (this.state === State.CLOSED) return;
     // The signal that led here still stands, so answers given below ask for no second turn.
     if (this.blocked) this.parse();
-    if (this.ended && !this.inputOver && !this.blocked) this.endInput();
+    if (this.endedMs !== NOT_ENDED && !this.inputOver && !this.blocked) this.endInput();
     this.settle();
     if (this.paused && !this.blocked) {
       this.paused = false;
