@@ -10,6 +10,7 @@ import type { LogFiles } from './log-files.ts';
 import type { LogReplica } from './log-replica.ts';
 import type { LogSlot, LogTask } from './log-slot.ts';
 import { openLog } from './open-log.ts';
+import type { OpenLog } from './open-log.ts';
 
 /** A log is not closed before it was unused for so long. */
 const UNUSED_MS = 10_000;
@@ -83,24 +84,30 @@ export class LogOpener {
 
   async #open(slot: LogSlot): Promise<void> {
     if (this.#stopping) return slot.failTasks(ErrorCode.SHUTTING_DOWN, 'the node is stopping');
+    let opened: OpenLog;
     try {
-      const directory = await this.#files.generationFolder(slot.directory);
-      const { replica, upkeep } = await openLog(this.#context, slot.descriptor, directory);
-      slot.replica = replica;
-      slot.upkeep = upkeep;
-      slot.lastUsedMs = this.#context.clock.monotonicMs();
-      this.openCount++;
-      this.#context.counters.logsOpened++;
-      slot.runTasks(replica);
+      opened = await openLog(this.#context, slot.descriptor, await this.#files.generationFolder(slot.directory));
     } catch (error) {
-      // Whatever it is, this log cannot be served, and every other one can.
-      const reason = error instanceof Error ? error.message : String(error);
-      this.#context.logEvent('error', 'log cannot be opened', { log: slot.name, reason });
-      const passing = error instanceof DiskError && PASSING.has(error.code);
-      if (passing) this.#context.space.exhausted();
-      else slot.failure = `the log cannot be opened: ${reason}; check the disk and restart sidelog`;
-      slot.failTasks(passing ? ErrorCode.OVERLOADED : ErrorCode.LOG_STOPPED, slot.failure || reason);
+      return this.#openingFailed(slot, error);
     }
+    slot.replica = opened.replica;
+    slot.upkeep = opened.upkeep;
+    slot.lastUsedMs = this.#context.clock.monotonicMs();
+    this.openCount++;
+    this.#context.counters.logsOpened++;
+    slot.runTasks(opened.replica);
+  }
+
+  /** Whatever it is, this log cannot be served, and every other one can. */
+  #openingFailed(slot: LogSlot, error: unknown): void {
+    const reason = error instanceof Error ? error.message : String(error);
+    this.#context.logEvent('error', 'log cannot be opened', { log: slot.name, reason });
+    if (error instanceof DiskError && PASSING.has(error.code)) {
+      this.#context.space.exhausted();
+      return slot.failTasks(ErrorCode.OVERLOADED, reason);
+    }
+    slot.failure = `the log cannot be opened: ${reason}; check the disk and restart sidelog`;
+    slot.failTasks(ErrorCode.LOG_STOPPED, slot.failure);
   }
 
   /** Closes a log, with a snapshot, so that opening it again is quick. Never rejects. */
