@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert';
 import type { SegmentedLog } from '../../src/segment/log.ts';
 import { TrimmedError } from '../../src/segment/reader.ts';
 import { SimDisk } from '../support/sim-disk.ts';
-import { batchOf, controlOf, createLog, EventLog, expectHolds, Model, openLog, readAll } from './support.ts';
+import { batchOf, controlOf, createLog, EventLog, expectHolds, Model, openLog, readAll, split } from './support.ts';
 
 const test = suite('segment/change');
 const OPTIONS = { segmentBytes: 6_000, cacheBytes: 2_000 };
@@ -176,6 +176,8 @@ test('lookups and reads are right while a truncation waits for the write in flig
   await turn();
   void log.truncateSuffix(20);
   model.truncate(20);
+  assert.is(log.indexOfOffset(100), 19);
+  assert.is(log.firstIndexAtTime(130), 20);
   for (let i = 0; i < 3; i++) model.append(log, batchOf(`new ${i}`, 3, 10), 2, 500);
   for (const check of [async () => {}, go]) {
     await check();
@@ -190,6 +192,32 @@ test('lookups and reads are right while a truncation waits for the write in flig
     await expectHolds(log, model, 2000);
   }
   release = [];
+});
+
+test('a read that a truncation overtakes gives neither damage nor what was cut', async () => {
+  const ends: Array<() => void> = [];
+  let slow = false;
+  const disk = new SimDisk({ schedule: (end, operation) => (slow && operation.call === 'read' ? ends.push(end) : queueMicrotask(end)) });
+  const log = await createLog(disk, { segmentBytes: 60_000 });
+  const model = new Model();
+  for (let i = 0; i < 30; i++) model.append(log, batchOf(`e${i}`, 1, 300), 1, i);
+  await log.whenIdle();
+  log.shrinkCache(0);
+  slow = true;
+  const reads = [log.read(15, 1 << 20, 30), log.read(25, 1 << 20, 30)];
+  await turn();
+  assert.is(ends.length, 2);
+  await log.truncateSuffix(20);
+  model.truncate(20);
+  model.append(log, batchOf('another', 1, 2000), 2, 100);
+  await log.whenIdle();
+  slow = false;
+  for (const end of ends) end();
+  assert.equal(await reads[1], { buffers: [], bytes: 0, lastIndex: 24 });
+  const range = await reads[0]!;
+  for (const [i, entry] of split(range.buffers[0]!).entries()) assert.ok(entry.equals(model.at(15 + i)));
+  assert.ok(range.lastIndex <= 20);
+  assert.equal(log.damage, []);
 });
 
 test('a trim removes whole sealed segments below both limits, oldest first', async () => {

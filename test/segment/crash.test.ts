@@ -57,7 +57,10 @@ class Life {
     if (kind < 70) this.append(prng.between(1, 6));
     else if (kind < 80) log.flush();
     else if (kind < 88) await turn();
-    else if (kind < 92) await log.whenIdle();
+    else if (kind < 92) {
+      await log.whenIdle();
+      assert.is(log.unwrittenBytes, 0);
+    }
     else if (kind < 95) await this.truncate();
     else if (kind < 96) await this.checkReads();
     else if (kind < 97) await this.trim();

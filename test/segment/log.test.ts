@@ -280,6 +280,21 @@ test('the commit hint comes back from the mark, never above what is durable', as
   await log.whenIdle();
   assert.is((await openLog(disk.after({ mode: 'process' }))).commitIndex, 7);
   assert.is((await openLog(disk.after({ keep: 'none' }))).commitIndex, 0);
+  log.commitIndex = 1000;
+  model.append(log, batchOf('more'));
+  await log.whenIdle();
+  assert.is((await openLog(disk.after({ mode: 'process' }))).commitIndex, 12);
+});
+
+test('the next segment is begun ahead of need, and cleared away when it was not needed', async () => {
+  const disk = new SimDisk();
+  const log = await createLog(disk, { segmentBytes: 8_000 });
+  const model = new Model();
+  for (let i = 0; i < 3; i++) model.append(log, batchOf(`e${i}`, 1, 800));
+  await log.whenIdle();
+  assert.ok(await disk.exists('log/next.seg.tmp'));
+  await log.close();
+  assert.not.ok(await disk.exists('log/next.seg.tmp'));
 });
 
 test('every file is closed in the end, and the cache of open segments keeps its budget', async () => {
