@@ -29,6 +29,8 @@ export interface RunState {
   readonly violations: Violation[];
   /** Part of every name, so that several runs can share a target. */
   readonly runId: string;
+  /** Names given out so far: a rerun of a case gets others. */
+  nameCount: number;
   readonly crashRounds: number;
 }
 
@@ -59,7 +61,6 @@ export class Context {
   /** The case changes the process on purpose: no probe of the canary. */
   disruptive = false;
   private readonly began = performance.now();
-  private names = 0;
 
   constructor(run: RunState, caseId: string, random: Prng) {
     this.run = run;
@@ -82,7 +83,7 @@ export class Context {
 
   name(prefix = 'log'): string {
     const slug = this.caseId.replace(/[^A-Za-z0-9]+/g, '-').slice(0, 60);
-    return `${prefix}-${this.run.runId}-${slug}-${this.names++}-${this.mode[0]}`;
+    return `${prefix}-${this.run.runId}-${slug}-${this.run.nameCount++}-${this.mode[0]}`;
   }
 
   async connect(options: ConnectOptions = {}): Promise<Conn> {

@@ -42,8 +42,10 @@ export class Guard {
 
   /** Deletes the logs of a case, as well as it can. */
   async cleanUp(logs: readonly string[]): Promise<void> {
+    if (logs.length === 0) return;
+    await this.before().catch(() => null);
     const canary = this.canary;
-    if (logs.length === 0 || canary === null || canary.conn.ended !== null) return;
+    if (canary === null || canary.conn.ended !== null) return;
     const ids = logs.map((log) => canary.request('DELETE_LOG', { log }));
     for (const id of ids) await canary.answer('DELETE_LOG', id).catch(() => null);
   }

@@ -22,7 +22,9 @@ export interface Violation {
 }
 
 interface Open {
-  readonly name: OpName;
+  readonly op: number;
+  /** Undefined for an op that the protocol does not name. */
+  readonly name: OpName | undefined;
   answered: boolean;
 }
 
@@ -47,14 +49,15 @@ export class Rules {
   sent(op: number, id: number, payload: Buffer): void {
     const name = opName(op);
     if (name === 'HELLO' && payload.length >= 6) this.clientMax = payload.readUInt32BE(2);
-    if (name === undefined || name === 'CREDIT' || name === 'CANCEL' || name === 'GOAWAY') return;
-    this.open.set(id, { name, answered: false });
+    if (name === 'CREDIT' || name === 'CANCEL' || name === 'GOAWAY') return;
+    this.open.set(id, { op, name, answered: false });
   }
 
   received(frame: Frame): void {
     const what = `${opName(frame.op) ?? `op ${frame.op.toString(16)}`} id ${frame.id}`;
     if (this.gone) this.report('after-goaway', `${what} came after a GOAWAY with the fatal bit`);
-    const limit = this.ready ? this.clientMax : Math.min(BEFORE_READY_MAX, this.clientMax);
+    // An error answer to HELLO may say that the client's max_frame is too small to send it in.
+    const limit = this.ready ? this.clientMax : BEFORE_READY_MAX;
     if (frame.length > limit) this.report('frame-length', `${what} has length ${frame.length}, the client takes ${limit}`);
     if ((frame.flags & 0xfc) !== 0) this.report('assigned-numbers', `${what} has flags 0x${frame.flags.toString(16)}`);
     if ((frame.flags & FLAG_RESPONSE) === 0) this.request(frame, what);
@@ -88,17 +91,18 @@ export class Rules {
       return;
     }
     const isDeliver = frame.op === LAYOUTS.DELIVER.op;
-    const wanted = isDeliver && open.answered ? LAYOUTS.DELIVER.op : LAYOUTS[open.name].op;
-    if (frame.op !== wanted) this.report(isDeliver ? 'deliver-order' : 'answers-match', `${what} answers a ${open.name}${open.answered ? ' that was answered' : ''}`);
+    const wanted = isDeliver && open.answered ? LAYOUTS.DELIVER.op : open.op;
+    if (frame.op !== wanted) this.report(isDeliver ? 'deliver-order' : 'answers-match', `${what} answers a ${open.name ?? open.op}${open.answered ? ' that was answered' : ''}`);
     if (open.answered && open.name === 'SUBSCRIBE' && !isDeliver) this.report('deliver-order', `${what}: a second answer`);
     this.flags(frame, open.name, isDeliver, what);
     if ((frame.flags & FLAG_MORE) === 0) this.open.delete(frame.id);
     open.answered = true;
-    if (frame.status === 0) this.okAnswer(frame, isDeliver ? 'DELIVER' : open.name, what);
-    else this.errorAnswer(frame, open.name, what);
+    if (frame.status === 0) {
+      if (open.name !== undefined) this.okAnswer(frame, isDeliver ? 'DELIVER' : open.name, what);
+    } else this.errorAnswer(frame, open.name, what);
   }
 
-  private flags(frame: Frame, name: OpName, isDeliver: boolean, what: string): void {
+  private flags(frame: Frame, name: OpName | undefined, isDeliver: boolean, what: string): void {
     const more = (frame.flags & FLAG_MORE) !== 0;
     const stream = name === 'SUBSCRIBE';
     const wanted = frame.status !== 0 ? false : stream ? true : name === 'LIST_LOGS' || name === 'LIST_POSITIONS' ? more : false;
@@ -124,7 +128,7 @@ export class Rules {
     if (Buffer.isBuffer(fields.batches)) this.batches(fields.batches, name, what);
   }
 
-  private errorAnswer(frame: Frame, name: OpName, what: string): void {
+  private errorAnswer(frame: Frame, name: OpName | undefined, what: string): void {
     if (errorRow(frame.status) === undefined) {
       this.report('known-status', `${what} has the status ${frame.status}, which §11.2 does not list`);
     }

@@ -97,16 +97,14 @@ function createLog(service: NodeService, client: Client, id: number, payload: Re
   const restoreUid = request.restoreUid?.toString('hex');
   if (!service.allow(client, Op.CREATE_LOG, id, request.log, 'manage')) return;
   const settings = settingsFromWish(request, cluster.segmentBytes);
-  if (restoreUid === undefined && isFault(settings)) {
-    return client.fail(id, Op.CREATE_LOG, ErrorCode.INVALID_ARGUMENT, settings);
-  }
+  // Also when the settings of a deleted log will hold in their place (SL-LOG-50).
+  if (isFault(settings)) return client.fail(id, Op.CREATE_LOG, ErrorCode.INVALID_ARGUMENT, settings);
   work(service, client, Op.CREATE_LOG, id, async (task) => {
     if (!context.space.admits(RoomFor.SMALL_STATE, NEW_LOG_SIZE)) {
       throw new ProtocolError(ErrorCode.STORAGE_FULL, { message: 'the disk is nearly full', retryAfterMs: 1000 });
     }
-    const slot = restoreUid !== undefined ? await logs.restore(request.log, restoreUid)
-      : isFault(settings) ? null : await logs.create(request.log, settings);
-    const logUid = Buffer.from(slot!.uid, 'hex');
+    const slot = restoreUid !== undefined ? await logs.restore(request.log, restoreUid) : await logs.create(request.log, settings);
+    const logUid = Buffer.from(slot.uid, 'hex');
     task.succeed(() => client.session.reply(id, Op.CREATE_LOG, (w) => createLogResponse.write(w, { logUid, uid: logUid })));
   });
 }

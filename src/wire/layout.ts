@@ -209,7 +209,6 @@ export const name: Field<string> = {
 };
 
 /** A u8, u64 or str that the chosen variant does not use: passed over, whatever it holds (§1). */
-export const unusedU8: Field<number> = { write: (w, v) => w.u8(v), read: (r, field) => (r.skip(1, field), 0) };
 export const unusedU64: Field<number> = { write: (w, v) => w.u64(v), read: (r, field) => (r.skip(8, field), 0) };
 export const unusedStr: Field<string> = {
   write: (w, v) => w.str(v),

@@ -1,7 +1,7 @@
 // Admin requests of plane C (§4), ops 10–18, in the order of the page.
 import { ErrorCode, FieldError } from './errors.ts';
-import { flags, id16, layout, marker, name, oneOf, str, tlv, u32, u64, u64OrNone, unusedU64, unusedU8 } from './layout.ts';
-import type { Field, Layout, Values } from './layout.ts';
+import { flags, id16, layout, marker, name, oneOf, str, tlv, u32, u64, u64OrNone } from './layout.ts';
+import type { Field, Values } from './layout.ts';
 import { NAME_SIZE_MAX } from './limits.ts';
 import { Durability, REMOVE_NODE_FORCE } from './ops.ts';
 
@@ -29,8 +29,8 @@ const prefix: Field<string> = {
 export type DescribeClusterRequest = Values<typeof describeClusterRequest>;
 export const describeClusterRequest = layout({});
 
-const createTlvs = { restoreUid: tlv(3, true, id16) };
-const newLog = layout(
+/** With `restoreUid` the settings are checked too, but those of the deleted log hold (SL-LOG-50). */
+export const createLogRequest = layout(
   {
     log: name,
     durability: oneOf(Durability.FSYNC, Durability.INTERVAL, Durability.MEMORY),
@@ -44,40 +44,9 @@ const newLog = layout(
     segmentBytes: u64,
     compressions: compressionMask,
   },
-  createTlvs,
+  { restoreUid: tlv(3, true, id16) },
 );
-/** With restoreUid the settings are those of the deleted log: what the request says is not judged. */
-const restoredLog = layout(
-  {
-    log: name,
-    durability: unusedU8,
-    replication: unusedU8,
-    intervalMs: u32,
-    retainBytes: unusedU64,
-    retainMs: unusedU64,
-    segmentBytes: unusedU64,
-    compressions: unusedU8,
-  },
-  createTlvs,
-);
-
-export type CreateLogRequest = Values<typeof newLog>;
-/** `restoreUid`: bring the deleted log of this uid back under a new uid; read with settings of zero. */
-export const createLogRequest: Layout<CreateLogRequest> = {
-  write: newLog.write,
-  read(r) {
-    const start = r.position;
-    try {
-      const value = restoredLog.read(r);
-      if (value.restoreUid !== undefined) return { ...value, durability: Durability.FSYNC, replication: 0 };
-    } catch (error) {
-      if (!(error instanceof FieldError)) throw error;
-    }
-    r.position = start;
-    return newLog.read(r);
-  },
-};
-
+export type CreateLogRequest = Values<typeof createLogRequest>;
 export type AlterLogRequest = Values<typeof alterLogRequest>;
 export const alterLogRequest = layout(
   {
