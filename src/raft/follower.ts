@@ -93,7 +93,7 @@ function reject(s: RaftState, message: Append): void {
 
 /** Entries became durable: tells the leader of this term, if one is known. */
 export function acknowledge(s: RaftState): void {
-  if (s.role === 'follower' && s.leader !== NOBODY) sendAck(s);
+  if (s.role === 'follower' && s.leader !== NOBODY && s.serving !== 'stopped') sendAck(s);
 }
 
 function sendAck(s: RaftState): void {

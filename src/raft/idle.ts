@@ -39,10 +39,9 @@ export function stir(s: RaftState): void {
   wakeUp(s);
 }
 
-/** Ticks again, and heartbeats soon. Says nothing about what peers believe. */
+/** Ticks again; a leader sends heartbeats with the next one. Says nothing about what peers believe. */
 export function wakeUp(s: RaftState): void {
   if (!s.asleep) return;
   s.asleep = false;
-  s.electionElapsedMs = 0;
   s.heartbeatElapsedMs = s.settings.heartbeatMs;
 }

@@ -149,7 +149,7 @@ export class RaftNode {
   /** The follower has installed what `catchUps` asked for, up to `index`. */
   catchUpDone(replicaId: ReplicaId, index: Index): void {
     const peer = this.s.peer(replicaId);
-    if (peer) catchUpDone(peer, index);
+    if (peer) catchUpDone(this.s, peer, index);
   }
 
   catchUpFailed(replicaId: ReplicaId): void {
@@ -171,10 +171,11 @@ export class RaftNode {
   setServing(serving: Serving): void {
     const { s } = this;
     if (s.serving === 'lost') return;
+    if (serving === 'stopped' || serving === 'lost') {
+      if (s.role === 'leader') stepDown(s, true);
+      else if (s.role !== 'follower') becomeFollower(s, s.term, NOBODY, '');
+    }
     s.serving = serving;
-    if (serving !== 'stopped' && serving !== 'lost') return;
-    if (s.role === 'leader') stepDown(s, true);
-    else if (s.role !== 'follower') becomeFollower(s, s.term, NOBODY, '');
   }
 
   /** Ends the turn: adds what is to be sent, and returns everything that is to be done. */

@@ -125,10 +125,10 @@ export function handleAppendReject(s: RaftState, message: AppendReject): void {
 }
 
 /** Input: the snapshot (and the entries that came with it) up to `index` is installed there. */
-export function catchUpDone(peer: Progress, index: Index): void {
+export function catchUpDone(s: RaftState, peer: Progress, index: Index): void {
   if (peer.state !== 'snapshot') return;
   // Not yet an ack: the next Append finds out what its log really holds.
-  peer.becomeProbe(Math.max(index, peer.match) + 1);
+  peer.becomeProbe(Math.max(Math.min(index, s.log.lastIndex), peer.match) + 1);
 }
 
 /** Input: it could not be brought on; the next probe will ask again. */

@@ -41,7 +41,9 @@ export function send(s: RaftState, message: Message): void {
   if (message.kind === MessageKind.AppendAck) {
     assert(message.match <= s.log.durableIndex, 'I3: an ack names only what is on disk');
   }
-  if (s.hardStateDurable) s.out.messages.push(message);
+  // Whoever has forgotten promises makes none any more, not even half-made ones.
+  if (s.serving === 'lost') s.counters.droppedHeld++;
+  else if (s.hardStateDurable) s.out.messages.push(message);
   else s.held.push({ sequence: s.hardSequence, message });
 }
 
@@ -49,7 +51,7 @@ export function send(s: RaftState, message: Message): void {
 export function releaseHeld(s: RaftState): void {
   let kept = 0;
   for (const held of s.held) {
-    if (held.message.term !== s.term) s.counters.droppedHeld++;
+    if (held.message.term !== s.term || s.serving === 'lost') s.counters.droppedHeld++;
     else if (held.sequence <= s.hardDurableSequence) s.out.messages.push(held.message);
     else s.held[kept++] = held;
   }

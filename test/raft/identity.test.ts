@@ -56,6 +56,27 @@ test('a replica that is found to have forgotten acked entries is lost from then 
   assert.equal(lone.sent(), []);
 });
 
+test('a lost replica does not finish what it was about to promise either', () => {
+  const lone = new Lone();
+  lone.receive(vote({ from: 2, term: 1 }));
+  lone.node.setServing('lost');
+  lone.persist();
+  assert.equal(lone.sent(), []);
+  const acking = new Lone();
+  acking.receive(append({ term: 1, terms: [1, 1] }));
+  acking.node.setServing('lost');
+  acking.persist();
+  assert.equal(acking.sent(), []);
+});
+
+test('a leader that is found lost hands over and falls silent', () => {
+  const lone = new Lone().leadCommitted();
+  lone.replica.input((node) => node.setServing('lost'));
+  assert.equal(lone.sent().map((m) => [m.kind, m.to]), [[MessageKind.TimeoutNow, 2]]);
+  lone.tick(2000);
+  assert.equal(lone.sent(), []);
+});
+
 test('a damaged replica votes and acks, but does not campaign', () => {
   const lone = new Lone({ log: [1], serving: 'damaged' });
   lone.timeOut();

@@ -88,6 +88,28 @@ test('transfer to anybody picks the voter with the longest log', () => {
   assert.equal(lone.sent(MessageKind.TimeoutNow).map((m) => m.to), [3]);
 });
 
+test('neither a learner nor a silent voter is an heir, however long its log', () => {
+  const lone = new Lone({ voters: 4, learners: 1 }).leadCommitted();
+  for (let i = 0; i < 8; i++) lone.tick(50).receive(heartbeatAck({ from: 2, term: 1 }), heartbeatAck({ from: 3, term: 1 }));
+  lone.replica.propose(3);
+  lone.receive(ack({ from: 5, term: 1, match: 4 }), ack({ from: 3, term: 1, match: 2 }));
+  lone.sent();
+  lone.replica.input((node) => node.setServing('stopped'));
+  assert.equal(lone.sent(MessageKind.TimeoutNow).map((m) => m.to), [3]);
+});
+
+test('with nobody alive to take over, a leader just steps down', () => {
+  const lone = new Lone({ voters: 2 }).leadCommitted();
+  lone.tick(350).sent();
+  lone.tick(50).sent();
+  assert.is(lone.node.role, 'follower');
+  const learner = new Lone({ voters: 1, learners: 1 });
+  learner.persist().receive(ack({ term: 1, match: 1 }));
+  learner.sent();
+  learner.replica.input((node) => node.setServing('stopped'));
+  assert.equal(learner.sent(), []);
+});
+
 test('a transfer in a running cluster moves leadership without a timeout', () => {
   const c = new Cluster({ voters: 3 }).start();
   c.elect(1);
@@ -124,6 +146,14 @@ test('a stopped replica promises nothing more: it neither acks nor votes', () =>
   assert.is(lone.sent(MessageKind.VoteReply)[0]!.granted, false);
   lone.receive(preVote({ from: 3, term: 2, lastIndex: 1, lastTerm: 1 }));
   assert.is(lone.sent(MessageKind.PreVoteReply)[0]!.granted, false);
+});
+
+test('a stopped replica acks nothing more, not even what ends late', () => {
+  const lone = new Lone();
+  lone.receive(append({ term: 1, terms: [1, 1] }));
+  lone.node.setServing('stopped');
+  lone.persist();
+  assert.equal(lone.sent(MessageKind.AppendAck), []);
 });
 
 test('a candidate that can no longer serve gives up', () => {

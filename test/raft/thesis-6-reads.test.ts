@@ -86,9 +86,9 @@ test('§6.4: an ack to a heartbeat before the read confirms nothing', () => {
 });
 
 test('§6.4: acks of learners confirm nothing', () => {
-  const lone = new Lone({ voters: 3, learners: 1 }).leadCommitted();
+  const lone = new Lone({ voters: 3, learners: 2 }).leadCommitted();
   lone.replica.input((node) => node.requestRead());
-  lone.receive(heartbeatAck({ from: 4, term: 1, readRound: 1 }));
+  for (const from of [4, 5]) lone.receive(heartbeatAck({ from, term: 1, readRound: 1 }));
   assert.equal(lone.replica.reads, []);
 });
 

@@ -146,6 +146,14 @@ parallel('§10.2.1: the leader sends entries before they are on its own disk', (
   assert.equal(lone.sent(MessageKind.Append).map((m) => m.toIndex), [2, 2]);
 });
 
+parallel('the receipt of an ack names the voters that have it, not the learners', () => {
+  const lone = new Lone({ voters: 3, learners: 2 }).leadCommitted();
+  lone.replica.propose(1);
+  lone.persist();
+  for (const from of [2, 4, 5]) lone.receive(ack({ from, term: 1, match: 2 }));
+  assert.equal([lone.node.commitIndex, lone.node.copies], [2, 2]);
+});
+
 parallel('§10.2.1: it counts itself only when they are', () => {
   const lone = new Lone({ voters: 3 }).leadCommitted();
   lone.replica.propose(1);

@@ -15,9 +15,14 @@ interface Seen {
 export class Checkers {
   /** committed[i] is the entry that the group has committed at index i. */
   readonly committed: (Entry | undefined)[] = [];
+  private readonly find: (id: number) => Replica | undefined;
   private readonly leaders = new Map<number, number>();
   private readonly terms = new Map<number, number>();
   private readonly seen = new Map<string, Seen>();
+
+  constructor(find: (id: number) => Replica | undefined) {
+    this.find = find;
+  }
 
   committedIndex(): number {
     return Math.max(0, this.committed.length - 1);
@@ -60,6 +65,15 @@ export class Checkers {
     }
   }
 
+  /** I4: an ack in a term means agreement with the leader of that term, up to the entry it names. */
+  private agreesWithLeader(replica: Replica, leaderId: number, term: number, match: number): void {
+    const leader = this.find(leaderId);
+    if (!leader?.up || leader.running().role !== 'leader' || leader.running().term !== term) return;
+    if (match <= Math.max(leader.baseIndex, replica.baseIndex)) return;
+    assert(match <= leader.lastIndex, `I4: replica ${replica.id} acks ${match}, beyond its leader's log`);
+    assert(leader.entryAt(match) === replica.entryAt(match), `I4: replica ${replica.id} acks another entry ${match}`);
+  }
+
   /** I3: promises leave after they are on disk. I2: and no term after a higher one, across restarts. */
   sent(replica: Replica, message: Message): void {
     const { hard } = replica.disk;
@@ -69,6 +83,7 @@ export class Checkers {
     assert(message.term <= Math.max(hard.term, replica.diskLastTerm), 'I3: a term is on disk before it is named');
     if (message.kind === MessageKind.AppendAck) {
       assert(replica.isOnDisk(message.match), 'I3: an ack names only what is on disk');
+      this.agreesWithLeader(replica, message.to, message.term, message.match);
     }
     if (message.kind === MessageKind.VoteReply && message.granted) {
       assert(hard.term === message.term && hard.vote === message.to, 'I3: a vote is on disk before it leaves');

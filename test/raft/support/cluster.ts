@@ -23,8 +23,8 @@ export function members(...ids: number[]): { replicaId: number; nodeId: string }
 
 export class Cluster implements World {
   readonly settings: RaftSettings;
-  readonly checkers = new Checkers();
   readonly replicas: Replica[] = [];
+  readonly checkers = new Checkers((id) => this.replicas.find((replica) => replica.id === id));
   /** Sent, not yet delivered, oldest first. */
   network: Message[] = [];
   /** Followers that a leader cannot serve from its log: [leader, follower]. */
