@@ -12,7 +12,6 @@ import { HandleCache } from './handles.ts';
 import { SegmentList, type SegmentSummary } from './list.ts';
 import { type LogEvents, type LogOptions, LogState } from './log-options.ts';
 import { ColdError, Lookup } from './lookup.ts';
-import type { LogEnd } from './mark.ts';
 import { Reader, type StoredRange } from './reader.ts';
 import { type RecoveredLog, recoverLog } from './recovery.ts';
 import type { BatchVisitor } from './scan.ts';
@@ -23,6 +22,7 @@ import { SlabPool } from './slab.ts';
 import { type BatchRange, Tail } from './tail.ts';
 import { TermTable } from './terms.ts';
 import { Trimmer } from './trim.ts';
+import { Truncator } from './truncator.ts';
 
 /** Where a new log begins; all zero but `index` for one that was never written. */
 export interface LogStart {
@@ -45,13 +45,12 @@ export class SegmentedLog {
   readonly #lookup: Lookup;
   readonly #reader: Reader;
   readonly #scrubber: Scrubber;
+  readonly #truncator: Truncator;
   readonly #trimmer: Trimmer;
   readonly #damage: DamageRange[];
   #flushScheduled = false;
   readonly #flushTask: () => void;
   #lastSyncMs = 0;
-  /** A truncation whose place has to be read from disk first; no appends until it is made. */
-  #deepCut: Promise<void> | null = null;
 
   private constructor(options: LogOptions, handles: HandleCache, recovered: RecoveredLog, terms: TermTable) {
     this.#options = options;
@@ -70,6 +69,7 @@ export class SegmentedLog {
     this.#lookup = new Lookup(this.#list, this.#tail, handles);
     this.#reader = new Reader(this.#list, this.#tail, handles, this.#lookup);
     this.#scrubber = new Scrubber(this.#list, this.#reader);
+    this.#truncator = new Truncator(this.#list, this.#tail, this.#lookup, this.#flusher);
     this.#trimmer = new Trimmer(options.disk, this.#list, handles);
     this.#damage = recovered.damage;
     this.recoveredCutBytes = recovered.cutBytes;
@@ -225,7 +225,7 @@ export class SegmentedLog {
    * `appendTime` in Unix ms, at least `lastAppendTime`.
    */
   append(source: Buffer, start: number, end: number, term: number, appendTime: number): number {
-    assert(this.#flusher.state === LogState.OPEN && this.#deepCut === null, 'the log takes no appends now');
+    assert(this.#flusher.state === LogState.OPEN && !this.#truncator.loading, 'the log takes no appends now');
     const index = this.#tail.append(source, start, end, term, appendTime);
     if (!this.#flushScheduled && this.#flusher.idle) this.#scheduleFlush();
     return index;
@@ -233,7 +233,7 @@ export class SegmentedLog {
 
   /** Copies one checked batch that its leader stamped, and that continues this log. */
   appendStamped(source: Buffer, start: number, end: number): void {
-    assert(this.#flusher.state === LogState.OPEN && this.#deepCut === null, 'the log takes no appends now');
+    assert(this.#flusher.state === LogState.OPEN && !this.#truncator.loading, 'the log takes no appends now');
     this.#tail.appendStamped(source, start, end);
     if (!this.#flushScheduled && this.#flusher.idle) this.#scheduleFlush();
   }
@@ -272,49 +272,16 @@ export class SegmentedLog {
    * `acceptsAppends`); resolves when the files agree, synced. Rejects with DiskError.
    */
   truncateSuffix(fromIndex: number): Promise<void> {
-    assert(this.#flusher.state === LogState.OPEN && this.#deepCut === null, 'the log is not open for truncation');
+    assert(this.acceptsAppends, 'the log is not open for truncation');
     assert(fromIndex > this.commitIndex, 'what is committed is never truncated');
     assert(fromIndex >= this.firstIndex, 'what is trimmed cannot be truncated');
     if (fromIndex > this.lastIndex) return Promise.resolve();
-    try {
-      return this.#cutTo(this.#lookup.endBefore(fromIndex));
-    } catch (error) {
-      if (!(error instanceof ColdError)) throw error;
-      return this.#cutDeep(fromIndex, error);
-    }
+    return this.#truncator.truncate(fromIndex);
   }
 
   /** False while the log is not OPEN, or a truncation still reads where it has to cut. */
   get acceptsAppends(): boolean {
-    return this.#flusher.state === LogState.OPEN && this.#deepCut === null;
-  }
-
-  #cutTo(end: LogEnd): Promise<void> {
-    const removed = this.#list.truncate(end.index + 1);
-    const target = this.#list.last;
-    this.#tail.truncate(target, end);
-    return this.#flusher.cut(end, target, removed);
-  }
-
-  async #cutDeep(fromIndex: number, cold: ColdError): Promise<void> {
-    let cut: Promise<void> | null = null;
-    this.#deepCut = cold.load();
-    try {
-      while (cut === null) {
-        await this.#deepCut;
-        // A full disk may have cut the log back further meanwhile.
-        if (fromIndex > this.lastIndex) return;
-        try {
-          cut = this.#cutTo(this.#lookup.endBefore(fromIndex));
-        } catch (error) {
-          if (!(error instanceof ColdError)) throw error;
-          this.#deepCut = error.load();
-        }
-      }
-    } finally {
-      this.#deepCut = null;
-    }
-    await cut;
+    return this.#flusher.state === LogState.OPEN && !this.#truncator.loading;
   }
 
   /**
@@ -391,7 +358,7 @@ export class SegmentedLog {
 
   /** Writes and syncs what is queued, if the log can, and closes its files. */
   async close(): Promise<void> {
-    await this.#deepCut?.catch(() => {});
+    await this.#truncator.whenLoaded();
     await this.#flusher.whenIdle();
     this.#flusher.requestSync();
     await this.#flusher.whenIdle();
