@@ -107,7 +107,7 @@ export function settingOptions(): Record<string, { type: 'string' | 'boolean'; m
  * Throws SettingError.
  */
 export function loadSettings(flags: Record<string, unknown>, environment: NodeJS.ProcessEnv): Settings {
-  const path = (flags['config'] ?? environment['SIDELOG_CONFIG']) as string | undefined;
+  const path = (flags['config'] ?? (environment['SIDELOG_CONFIG'] || undefined)) as string | undefined;
   const file = path === undefined ? {} : readFile(path);
   const settings: Record<string, unknown> = {};
   for (const setting of SETTINGS) {

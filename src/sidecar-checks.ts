@@ -1,7 +1,7 @@
 // What the world outside must be like for a sidecar to start: the data directory, the TLS files, the
 // port, file descriptors. Every failure names the setting that mends it; nothing here is kept open.
+import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { mkdirSync, readFileSync } from 'node:fs';
-import { createSecureContext } from 'node:tls';
 import { SettingError } from './config.ts';
 import type { Settings } from './config.ts';
 import { UnixSocketError } from './tls/unix-socket.ts';
@@ -10,17 +10,24 @@ import { formatAddress } from './units.ts';
 /** File descriptors that connections leave for segments, indexes and the process itself. */
 const DESCRIPTORS_RESERVED = 1024;
 
+/** The sidecar cannot start here and now; `message` says what to do. */
+export class StartError extends Error {
+  override name = 'StartError';
+}
+
 export interface TlsFiles {
   readonly cert: Buffer;
   readonly key: Buffer;
+  /** Unix ms at which the certificate expires. */
+  readonly expiresMs: number;
 }
 
-/** Makes the data directory, closed to others, unless it is there. Throws SettingError. */
+/** Makes the data directory, closed to others, unless it is there. Throws StartError. */
 export function makeDataDirectory(path: string): void {
   try {
     mkdirSync(path, { recursive: true, mode: 0o700 });
   } catch (error) {
-    throw new SettingError(`--data-dir ${path}: cannot be made: ${(error as Error).message}`, { cause: error });
+    throw new StartError(`--data-dir ${path}: cannot be made: ${(error as Error).message}`, { cause: error });
   }
 }
 
@@ -29,17 +36,19 @@ export function readTlsFiles(settings: Settings): TlsFiles | null {
   const { tlsCert, tlsKey } = settings;
   if (tlsCert === null || tlsKey === null) return null;
   const files = { cert: readSettingFile('--tls-cert', tlsCert), key: readSettingFile('--tls-key', tlsKey) };
+  const certificate = attempt(`--tls-cert ${tlsCert}: is not a certificate in PEM`, () => new X509Certificate(files.cert));
+  const key = attempt(`--tls-key ${tlsKey}: is not an unencrypted private key in PEM`, () => createPrivateKey(files.key));
+  // A key of another kind than the certificate's is taken by TLS without a word, and no handshake succeeds.
+  if (!certificate.checkPrivateKey(key)) throw new SettingError(`--tls-key ${tlsKey}: is not the key of the certificate in ${tlsCert}`);
+  return { ...files, expiresMs: Date.parse(certificate.validTo) };
+}
+
+function attempt<T>(wrong: string, parse: () => T): T {
   try {
-    createSecureContext({ cert: files.cert });
+    return parse();
   } catch (error) {
-    throw new SettingError(`--tls-cert ${tlsCert}: is not a certificate in PEM: ${(error as Error).message}`, { cause: error });
+    throw new SettingError(`${wrong}: ${(error as Error).message}`, { cause: error });
   }
-  try {
-    createSecureContext(files);
-  } catch (error) {
-    throw new SettingError(`--tls-key ${tlsKey}: is not the unencrypted private key of the certificate in PEM: ${(error as Error).message}`, { cause: error });
-  }
-  return files;
 }
 
 function readSettingFile(flag: string, path: string): Buffer {
@@ -70,13 +79,13 @@ export function descriptorLimit(): number | null {
 /** Turns what listening failed with into an error for the operator. */
 export function listenError(settings: Settings, error: NodeJS.ErrnoException): Error {
   if (error instanceof UnixSocketError) {
-    return new SettingError(`--unix-socket ${settings.unixSocket}: ${error.message}`, { cause: error });
+    return new StartError(`--unix-socket ${settings.unixSocket}: ${error.message}`, { cause: error });
   }
   const where = `--listen ${formatAddress(settings.listen)}`;
-  if (error.code === 'EADDRINUSE') return new SettingError(`${where}: something else listens there; stop it or take another port`, { cause: error });
-  if (error.code === 'EACCES') return new SettingError(`${where}: not permitted; ports below 1024 need rights`, { cause: error });
+  if (error.code === 'EADDRINUSE') return new StartError(`${where}: something else listens there; stop it or take another port`, { cause: error });
+  if (error.code === 'EACCES') return new StartError(`${where}: not permitted; ports below 1024 need rights`, { cause: error });
   if (error.syscall === 'bind' || error.syscall === 'listen' || error.syscall === 'getaddrinfo') {
-    return new SettingError(`${where}: ${error.message}`, { cause: error });
+    return new StartError(`${where}: ${error.message}`, { cause: error });
   }
   return error;
 }

@@ -1,6 +1,7 @@
 // Who this node is: `node.json`, made with the data directory and never guessed again. A directory
 // that holds logs without it is not touched: an emptied or half-restored node must not come back
 // under an old name, and nothing is deleted because metadata is missing.
+import { DiskError } from './index/disk.ts';
 import type { Disk } from './index/disk.ts';
 import { readWholeFile, replaceFile } from './segment/atomic-file.ts';
 
@@ -24,8 +25,14 @@ export interface NodeIdentity {
   readonly fresh: boolean;
 }
 
-/** Loads or makes the identity and raises its start counter. Rejects with IdentityError or DiskError. */
-export async function openIdentity(disk: Disk, randomBytes: (size: number) => Buffer, mayBootstrap: boolean): Promise<NodeIdentity> {
+/**
+ * Loads or makes the identity and raises its start counter. On a full disk the raised counter is not
+ * stored and `noRoom` is told: a node that cannot start cannot be trimmed either. Rejects with
+ * IdentityError or DiskError.
+ */
+export async function openIdentity(
+  disk: Disk, randomBytes: (size: number) => Buffer, mayBootstrap: boolean, noRoom: () => void,
+): Promise<NodeIdentity> {
   const names = await disk.list('');
   if (!names.includes(PATH)) {
     if (names.includes('logs')) {
@@ -36,8 +43,21 @@ export async function openIdentity(disk: Disk, randomBytes: (size: number) => Bu
     }
     return save(disk, { nodeId: randomBytes(16).toString('hex'), clusterId: randomBytes(16).toString('hex'), startCount: 1, fresh: true });
   }
-  const stored = parse((await readWholeFile(disk, PATH, FILE_SIZE_MAX)).toString('utf8'));
-  return save(disk, { ...stored, startCount: stored.startCount + 1 });
+  const stored = await readIdentity(disk);
+  const raised = { ...stored, startCount: stored.startCount + 1 };
+  try {
+    return await save(disk, raised);
+  } catch (error) {
+    if (!(error instanceof DiskError) || (error.code !== 'ENOSPC' && error.code !== 'EDQUOT')) throw error;
+    noRoom();
+    return raised;
+  }
+}
+
+/** What the directory says it is, changing nothing. Rejects with IdentityError or DiskError. */
+export async function readIdentity(disk: Disk): Promise<NodeIdentity> {
+  if (!(await disk.exists(PATH))) throw new IdentityError(`${PATH} is missing: put it back from a backup`);
+  return parse((await readWholeFile(disk, PATH, FILE_SIZE_MAX)).toString('utf8'));
 }
 
 /** Notes that the first log exists, so that a later start does not make it again once it was deleted. */

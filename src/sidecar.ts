@@ -8,11 +8,11 @@ import { createServer as createHttpServer } from 'node:http';
 import type { IncomingMessage, Server as HttpServer } from 'node:http';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { TLSSocket } from 'node:tls';
+import { SettingError } from './config.ts';
 import type { Settings } from './config.ts';
 import { HttpDeadlines } from './http/deadlines.ts';
 import { createHttpHandler, refuseConnect } from './http/handler.ts';
 import type { HttpPorts } from './http/handler.ts';
-import { DiskError } from './index/disk.ts';
 import type { LogFields, Logger, LogLevel } from './logger.ts';
 import { connectionsWithin, descriptorLimit, listenError, makeDataDirectory, readTlsFiles } from './sidecar-checks.ts';
 import type { TlsFiles } from './sidecar-checks.ts';
@@ -23,8 +23,6 @@ import { identityOf, sessionConfig } from './sidecar-session.ts';
 import { nodeStatus } from './sidecar-status.ts';
 import type { SidecarFacts } from './sidecar-status.ts';
 import { Node } from './replica/node.ts';
-import { BALLAST_PATH } from './replica/space.ts';
-import { unlinkIfThere } from './segment/atomic-file.ts';
 import { lockDirectory } from './segment/lock.ts';
 import { NodeDisk } from './segment/node-disk.ts';
 import { Listener } from './tls/listener.ts';
@@ -66,6 +64,9 @@ type Lock = Awaited<ReturnType<typeof lockDirectory>>;
 /** Brings a sidecar up. Rejects with an error whose message is for the operator. */
 export async function startSidecar(settings: Settings, logger: Logger): Promise<Sidecar> {
   const tls = readTlsFiles(settings);
+  if (tls !== null && tls.expiresMs < Date.now()) {
+    logger.log('warn', 'certificate expired', { file: settings.tlsCert, since: new Date(tls.expiresMs).toISOString() });
+  }
   makeDataDirectory(settings.dataDir);
   const lock = await lockDirectory(settings.dataDir);
   try {
@@ -77,9 +78,11 @@ export async function startSidecar(settings: Settings, logger: Logger): Promise<
 }
 
 async function bringUp(settings: Settings, logger: Logger, tls: TlsFiles | null, lock: Lock): Promise<Sidecar> {
-  const disk = new NodeDisk(settings.dataDir, settings.indexBackend);
+  const disk = openDisk(settings);
   const mayBootstrap = isLoopback(settings.listen.host) || settings.bootstrapExpect !== null;
-  const identity = await makingRoom(disk, logger, () => openIdentity(disk, randomBytes, mayBootstrap));
+  const identity = await openIdentity(disk, randomBytes, mayBootstrap, () => {
+    logger.log('warn', 'disk full at start', { effect: 'the start counter was not stored; free some space' });
+  });
   const turn = new Turn();
   const threadPool = Number(process.env['UV_THREADPOOL_SIZE'] ?? POOL_DEFAULT) || POOL_DEFAULT;
   const config = nodeConfig(settings, identity, threadPool);
@@ -100,6 +103,14 @@ async function bringUp(settings: Settings, logger: Logger, tls: TlsFiles | null,
   running = new RunningSidecar({ settings, logger, tls, lock, disk, identity, turn, threadPool, config, node });
   await running.listen();
   return running;
+}
+
+function openDisk({ dataDir, indexBackend }: Settings): NodeDisk {
+  try {
+    return new NodeDisk(dataDir, indexBackend);
+  } catch (error) {
+    throw new SettingError((error as Error).message, { cause: error });
+  }
 }
 
 interface Parts {
@@ -203,21 +214,6 @@ class RunningSidecar implements Sidecar {
 
 function monotonicMs(): number {
   return performance.now();
-}
-
-/**
- * Runs the first writes of a start. On a full disk the ballast is given up for them: a node that cannot
- * start cannot be trimmed either.
- */
-async function makingRoom<T>(disk: NodeDisk, logger: Logger, write: () => Promise<T>): Promise<T> {
-  try {
-    return await write();
-  } catch (error) {
-    if (!(error instanceof DiskError) || (error.code !== 'ENOSPC' && error.code !== 'EDQUOT')) throw error;
-    logger.log('warn', 'disk full at start', { effect: 'the ballast file is given up' });
-    await unlinkIfThere(disk, BALLAST_PATH);
-    return write();
-  }
 }
 
 function nodeConfig(settings: Settings, identity: NodeIdentity, threadPool: number) {

@@ -63,9 +63,16 @@ export function parseCommand(command: Command, args: readonly string[]): Command
   }
   const [least, most] = command.arity;
   if (parsed.positionals.length < least || parsed.positionals.length > most) {
-    throw new CliError(`usage: sidelog ${command.name} ${command.operands}`.trimEnd(), Exit.usage);
+    const extra = parsed.positionals[most];
+    const what = extra === undefined ? 'something is missing' : `"${extra}" is one too many`;
+    throw new CliError(`${what}; ${usageLine(command)}`, Exit.usage);
   }
   return { values: parsed.values as OptionValues, operands: parsed.positionals };
+}
+
+function usageLine({ name, operands, options }: Command): string {
+  const words = [name, operands, Object.keys(options).length > 0 ? '[OPTIONS]' : ''];
+  return `usage: sidelog ${words.filter((word) => word !== '').join(' ')}`;
 }
 
 /** The text of `sidelog COMMAND --help`. */
@@ -79,7 +86,7 @@ export function commandHelp(command: Command): string {
     flag.length < width ? `  ${flag.padEnd(width)}${help}` : `  ${flag}\n  ${' '.repeat(width)}${help}`,
   );
   return [
-    `usage: sidelog ${[command.name, command.operands, rows.length > 0 ? '[OPTIONS]' : ''].filter((word) => word !== '').join(' ')}`,
+    usageLine(command),
     '',
     command.summary,
     ...(lines.length > 0 ? ['', 'options:', ...lines] : []),

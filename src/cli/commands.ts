@@ -6,6 +6,8 @@ import { positionCommands } from './position.ts';
 import { produceCommand } from './produce.ts';
 import { serveCommand } from './serve.ts';
 import { statusCommand } from './status.ts';
+import { dumpCommand } from './dump.ts';
+import { verifyCommand } from './verify.ts';
 
 export const COMMANDS: readonly Command[] = [
   serveCommand,
@@ -14,4 +16,6 @@ export const COMMANDS: readonly Command[] = [
   ...logCommands,
   ...positionCommands,
   statusCommand,
+  verifyCommand,
+  dumpCommand,
 ];

@@ -127,7 +127,22 @@ function causeCode(error: unknown): string {
 export function explain(error: unknown): unknown {
   if (!(error instanceof SidelogError)) return error;
   const unknown = error.outcomeUnknown ? ' (it may have taken effect all the same)' : '';
-  return new CliError(`${error.name}: ${error.message}${unknown}`, Exit.failed, { cause: error });
+  const message = error.message === error.name ? '' : `: ${error.message}`;
+  return new CliError(`${error.name}${message}${details(error)}${unknown}`, Exit.failed, { cause: error });
+}
+
+/** What the server told besides its message. */
+function details({ code, detail, message }: SidelogError): string {
+  const { range, nextOffset, fence, field, limit } = detail;
+  const parts = [
+    ...(code === ErrorCode.LOG_NOT_FOUND ? ['see: sidelog log create'] : []),
+    ...(range === undefined ? [] : [`the log has the offsets ${range.logStart} to ${range.committedEnd - 1}`]),
+    ...(nextOffset === undefined ? [] : [`the next offset is ${nextOffset}`]),
+    ...(fence === undefined ? [] : [`the fence is ${fence}`]),
+    ...(field === undefined || message.includes(field) ? [] : [`field ${field}`]),
+    ...(limit === undefined || message.includes(String(limit)) ? [] : [`limit ${limit}`]),
+  ];
+  return parts.length === 0 ? '' : `; ${parts.join(', ')}`;
 }
 
 /** A whole number from an option; undefined when it was not given. Throws CliError. */

@@ -36,6 +36,7 @@ function pipelined(client: Client, plan: ProducePlan, tally: Tally, failed: () =
     fence: plan.fence,
     batchRecords: plan.batchRecords,
     compression: plan.compression,
+    deliveryTimeoutMs: plan.timeoutMs,
     onAck: (receipt, count) => note(tally, receipt.baseOffset, receipt.nextOffset, count),
     onError: (error) => {
       failure ??= error;

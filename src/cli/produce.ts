@@ -7,8 +7,9 @@ import type { Client, CompressionName, RecordInput } from '../wire/client/client
 import { BATCH_RECORDS_MAX } from '../wire/limits.ts';
 import { CliError, Exit } from './command.ts';
 import type { Command, CommandInput, ExitCode } from './command.ts';
-import { choiceOption, CONNECTION_OPTIONS, explain, numberOption, withClient } from './connection.ts';
+import { choiceOption, CONNECTION_OPTIONS, explain, numberOption, parsedOption, withClient } from './connection.ts';
 import { Interrupt } from './interrupt.ts';
+import { parseDuration } from '../units.ts';
 import { splitLines } from './lines.ts';
 import { openSink } from './produce-sink.ts';
 import type { Sink, Tally } from './produce-sink.ts';
@@ -18,6 +19,8 @@ import { printJson } from './stdout.ts';
 
 /** Records per batch when nothing else is said: large batches make long inputs fast. */
 const BATCH_RECORDS_DEFAULT = 1000;
+/** Long enough for a restart of the server. */
+const TIMEOUT_MS_DEFAULT = 30_000;
 
 export const produceCommand: Command = {
   name: 'produce',
@@ -30,6 +33,7 @@ export const produceCommand: Command = {
     expect: { type: 'string', hint: 'OFFSET', help: 'append only if the next offset is this one' },
     fence: { type: 'string', hint: 'N', help: "the log's fence token" },
     input: { type: 'string', hint: 'FORMAT', help: 'lines (default): the line is the value; json: {"value","key","headers"}' },
+    timeout: { type: 'string', hint: 'TIME', help: 'how long a record is tried before it fails (default 30s)' },
     compression: { type: 'string', hint: 'NAME', help: 'none (default), gzip or zstd' },
     ...CONNECTION_OPTIONS,
   },
@@ -43,6 +47,7 @@ acked; the exit code is then 1. Ctrl-C stops reading, waits for what was sent, a
   },
 };
 
+/** What was asked for, checked. */
 export interface ProducePlan {
   readonly log: string;
   readonly batchRecords: number;
@@ -50,6 +55,7 @@ export interface ProducePlan {
   readonly expect: number | undefined;
   readonly fence: number | undefined;
   readonly compression: CompressionName;
+  readonly timeoutMs: number;
   readonly parse: (line: Buffer, number: number) => RecordInput;
 }
 
@@ -62,6 +68,7 @@ function planOf({ values, operands }: CommandInput): ProducePlan {
     expect: numberOption(values, 'expect'),
     fence: numberOption(values, 'fence'),
     compression: choiceOption(values, 'compression', ['none', 'gzip', 'zstd'], 'none'),
+    timeoutMs: parsedOption(values, 'timeout', parseDuration) ?? TIMEOUT_MS_DEFAULT,
     parse: format === 'json' ? parseJsonRecord : (line) => ({ value: line }),
   };
   if (plan.expect !== undefined && plan.producer !== undefined) throw new CliError('--expect and --producer do not go together', Exit.usage);
@@ -77,8 +84,10 @@ async function produce(client: Client, plan: ProducePlan): Promise<ExitCode> {
   try {
     const sink = openSink(client, plan, tally, stopReading);
     interrupt.whenRaised(stopReading);
-    await readAll(plan, sink, progress, () => interrupt.raised);
+    const fault = await readAll(plan, sink, progress, () => interrupt.raised);
+    // The lines before one that is wrong are sent, so that `records` says where to go on.
     await sink.end();
+    failure = fault;
   } catch (error) {
     failure = explain(error);
     // What was sent gets its answers and counts; what waits behind the failure is not sent.
@@ -91,8 +100,9 @@ async function produce(client: Client, plan: ProducePlan): Promise<ExitCode> {
   return interrupt.raised ? Exit.interrupted : Exit.ok;
 }
 
-/** Appends every line; returns early when `stopped` says so. Throws what the sink failed with. */
-async function readAll(plan: ProducePlan, sink: Sink, progress: Progress, stopped: () => boolean): Promise<void> {
+/** Appends every line until `stopped` says so; returns what is wrong with the input, or null. Throws what the sink failed with. */
+async function readAll(plan: ProducePlan, sink: Sink, progress: Progress, stopped: () => boolean): Promise<CliError | null> {
+  if (fstatSync(0).isDirectory()) return new CliError('cannot read stdin: it is a directory');
   const inputSize = stdinSize();
   let number = 0;
   let bytes = 0;
@@ -104,16 +114,18 @@ async function readAll(plan: ProducePlan, sink: Sink, progress: Progress, stoppe
         const full = append(sink, plan.parse(line, number), number);
         if (full !== null) await full;
       }
-      if (stopped()) return;
+      if (stopped()) return null;
       progress.update('records', number, bytes, inputSize === null ? null : bytes / inputSize);
     }
   } catch (error) {
     sink.check();
-    if (stopped() && (error as NodeJS.ErrnoException).code === 'ERR_STREAM_PREMATURE_CLOSE') return;
-    if (error instanceof RangeError) throw new CliError(`line ${number + 1}: ${error.message}`, Exit.failed, { cause: error });
-    if ((error as NodeJS.ErrnoException).syscall === 'read') throw new CliError(`cannot read stdin: ${(error as Error).message}`, Exit.failed, { cause: error });
+    if (error instanceof CliError) return error;
+    if (stopped() && (error as NodeJS.ErrnoException).code === 'ERR_STREAM_PREMATURE_CLOSE') return null;
+    if (error instanceof RangeError) return new CliError(`line ${number + 1}: ${error.message}`, Exit.failed, { cause: error });
+    if ((error as NodeJS.ErrnoException).syscall === 'read') return new CliError(`cannot read stdin: ${(error as Error).message}`, Exit.failed, { cause: error });
     throw error;
   }
+  return null;
 }
 
 /** Says which line a record came from that cannot be sent. */

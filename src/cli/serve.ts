@@ -7,6 +7,7 @@ import { createLogger } from '../logger.ts';
 import type { Logger } from '../logger.ts';
 import { DirectoryInUseError } from '../segment/lock.ts';
 import { IdentityError } from '../sidecar-identity.ts';
+import { StartError } from '../sidecar-checks.ts';
 import { startSidecar } from '../sidecar.ts';
 import { parseAddress } from '../units.ts';
 import type { ReadyInfo, Sidecar } from '../sidecar.ts';
@@ -63,7 +64,7 @@ async function start(settings: Settings, logger: Logger): Promise<Sidecar> {
     return await startSidecar(settings, logger);
   } catch (error) {
     if (error instanceof SettingError) throw new CliError(error.message, Exit.usage);
-    if (error instanceof IdentityError || error instanceof DirectoryInUseError) throw new CliError(error.message, Exit.failed);
+    if (error instanceof StartError || error instanceof IdentityError || error instanceof DirectoryInUseError) throw new CliError(error.message, Exit.failed);
     // Whatever the file system says (EACCES, ENOSPC, EROFS …) is for the operator too.
     if ((error as NodeJS.ErrnoException).code !== undefined) throw new CliError(`cannot start: ${(error as Error).message}`, Exit.failed, { cause: error });
     throw error;

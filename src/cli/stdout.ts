@@ -2,10 +2,11 @@
 // A full disk behind `> file` is one, and every byte up to there was written: process.stdout drops the
 // rest of a short write to a file, so files are written here.
 import { fstatSync, writeSync } from 'node:fs';
-import { once } from 'node:events';
 import { CliError, Exit } from './command.ts';
 
 const STDOUT = 1;
+/** Those who wait for a slow stdout. */
+let waiting: Array<() => void> = [];
 let gone = false;
 let failure: Error | null = null;
 let isFile: boolean | null = null;
@@ -15,8 +16,17 @@ export function watchOutput(): void {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     gone = true;
     if (error.code !== 'EPIPE') failure ??= error;
+    goOn();
   });
+  process.stdout.on('drain', goOn);
+  process.stdout.on('close', goOn);
   process.stderr.on('error', () => undefined);
+}
+
+function goOn(): void {
+  const waiters = waiting;
+  waiting = [];
+  for (const wake of waiters) wake();
 }
 
 /** Nobody reads any more, or nothing can be written any more. */
@@ -38,7 +48,9 @@ export function writeStdout(bytes: Buffer | string): Promise<void> | null {
     return null;
   }
   if (process.stdout.write(bytes)) return null;
-  return Promise.race([once(process.stdout, 'drain'), once(process.stdout, 'close')]).then(() => undefined, () => undefined);
+  return new Promise((resolve) => {
+    waiting.push(resolve);
+  });
 }
 
 /** One JSON line. */

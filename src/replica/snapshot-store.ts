@@ -25,6 +25,12 @@ export function isSnapshotName(name: string): boolean {
   return NAME.test(name);
 }
 
+/** The index in a snapshot's name; 0 when it is none. */
+export function snapshotIndex(name: string): number {
+  const match = NAME.exec(name);
+  return match === null ? 0 : Number(match[1]);
+}
+
 export interface LoadedSnapshot {
   /** Null when there is no valid one: the state begins empty. */
   readonly state: ReplicaState | null;

@@ -55,6 +55,16 @@ export class DirectoryInUseError extends Error {
   }
 }
 
+/** No lock can be made in the data directory; `cause` says why. */
+export class CannotLockError extends Error {
+  override name = 'CannotLockError';
+  readonly code = 'CANNOT_LOCK';
+
+  constructor(directory: string, why: string, options?: ErrorOptions) {
+    super(`cannot lock data directory ${directory}: ${why}`, options);
+  }
+}
+
 export interface LockOptions {
   /** Tests only: waits before each step, to try every order of steps of several starters. */
   beforeStep?: (step: string) => Promise<void>;
@@ -64,8 +74,8 @@ export interface LockOptions {
 }
 
 /**
- * Takes the lock of an existing directory. Throws DirectoryInUseError when another has it, and an
- * Error that says so where the file system can do neither flock nor Unix sockets.
+ * Takes the lock of an existing directory. Throws DirectoryInUseError when another has it, and
+ * CannotLockError where the file system can do neither flock nor Unix sockets.
  */
 export async function lockDirectory(directory: string, options: LockOptions = {}): Promise<DirectoryLock> {
   const lock = new DirectoryLock(fs.realpathSync(directory), options);
@@ -123,10 +133,7 @@ export class DirectoryLock {
       // Who has no flock needs a socket here, and cannot have one either: flock alone is enough.
       if (this.hasFlock) return;
       const code = (error as NodeJS.ErrnoException).code ?? (error as Error).message;
-      throw new Error(
-        `cannot lock data directory ${this.directory}: no Unix socket can be made there (${code}), and there is no flock`,
-        { cause: error },
-      );
+      throw new CannotLockError(this.directory, `no Unix socket can be made there (${code}), and there is no flock`, { cause: error });
     }
     const tookOver = await this.linkToLock();
     if (tookOver) await sleep(this.options.settleMs ?? SETTLE_MS);
@@ -192,7 +199,7 @@ export class DirectoryLock {
         continue;
       }
       if (code !== 'EEXIST') {
-        throw new Error(`cannot lock data directory ${this.directory}: link failed with ${code}`);
+        throw new CannotLockError(this.directory, `link failed with ${code}`);
       }
       await this.step('ask');
       const found = await this.ask(LOCK_NAME);

@@ -1,0 +1,158 @@
+// Looks at the logs of a data directory without running a node: what `sidelog verify` and its
+// --accept-loss are made of. Checking changes nothing; accepting a loss lets a log that refuses records
+// take them again, and gives up what is damaged. The data directory must be locked by the caller.
+//
+// Invariant: nothing is removed. What stands in the way (a damaged snapshot, or one of entries that are
+// gone) is put aside under another name.
+import type { Disk } from '../index/disk.ts';
+import { acceptLoss } from '../segment/accept-loss.ts';
+import { readWholeFile } from '../segment/atomic-file.ts';
+import { describeDamage } from '../segment/damage.ts';
+import { SegmentedLog } from '../segment/log.ts';
+import { SyncGate } from '../segment/sync-gate.ts';
+import { verifyLog } from '../segment/verify.ts';
+import type { VerifyReport } from '../segment/verify.ts';
+import { LOGS, LogFiles, TRASH } from './log-files.ts';
+import type { FoundLog } from './log-files.ts';
+import { RestoreError } from './restore.ts';
+import { StateRebuild } from './open-log.ts';
+import { decodeSnapshotInSlices } from './snapshot.ts';
+import { isSnapshotName, SNAPSHOT_BYTES_MAX, snapshotIndex, SnapshotStore } from './snapshot-store.ts';
+import { StateError } from './state-error.ts';
+import { ReplicaState } from './state.ts';
+
+export interface OfflineOptions {
+  readonly disk: Disk;
+  readonly yieldTurn: () => Promise<void>;
+  /** Build index files that do not agree with their segment anew. */
+  readonly repairIndex: boolean;
+  /** Told now and then how many of how many bytes of one log were read. */
+  readonly progress: (log: string, doneBytes: number, totalBytes: number) => void;
+}
+
+export interface LogCheck {
+  readonly name: string;
+  readonly uid: string;
+  readonly folder: string;
+  readonly deleted: boolean;
+  /** Null when its segments cannot even be found; `faults` says why. */
+  readonly report: VerifyReport | null;
+  /** Faults of other files than segments and indexes: one line each. */
+  readonly faults: string[];
+}
+
+/** All logs, those in the trash too; what a crash left half-made is left as it is. Rejects with DiskError. */
+export async function findLogs(disk: Disk): Promise<FoundLog[]> {
+  const files = new LogFiles(disk);
+  return [...(await files.look()), ...(await files.findTrash())];
+}
+
+/** Checks one log. Rejects with DiskError. */
+export async function checkLog(found: FoundLog, options: OfflineOptions): Promise<LogCheck> {
+  const { disk, yieldTurn, repairIndex, progress } = options;
+  const { descriptor } = found;
+  const deleted = found.folder.startsWith(`${TRASH}/`);
+  // A log that is being restored goes from one log_uid to another file by file; the next start finishes that.
+  const restoring = typeof descriptor !== 'string' && (descriptor.formerUid !== undefined && found.folder !== `${LOGS}/${found.uid}`);
+  const faults: string[] = [];
+  if (typeof descriptor === 'string') faults.push(`${found.folder}/log.json: ${descriptor}`);
+  else if (descriptor.uid !== found.uid && !deleted) faults.push(`${found.folder}/log.json: names another log_uid`);
+  const name = typeof descriptor === 'string' ? '' : descriptor.name;
+  const identity = { name, uid: found.uid, folder: found.folder, deleted, faults };
+  try {
+    const directory = await new LogFiles(disk).generationFolder(found.folder);
+    const logUid = Buffer.from(found.uid, 'hex');
+    const report = await verifyLog({
+      disk, directory, logUid: restoring ? null : logUid, repairIndex, yieldTurn, progress: (done, total) => progress(name, done, total),
+    });
+    if (!restoring) faults.push(...(await checkSnapshots(disk, directory, logUid, yieldTurn)));
+    return { ...identity, report };
+  } catch (error) {
+    if (!(error instanceof RestoreError)) throw error;
+    faults.push(error.message);
+    return { ...identity, report: null };
+  }
+}
+
+async function checkSnapshots(disk: Disk, directory: string, logUid: Buffer, yieldTurn: () => Promise<void>): Promise<string[]> {
+  const faults: string[] = [];
+  for (const name of (await disk.list(directory)).filter(isSnapshotName)) {
+    const path = `${directory}/${name}`;
+    try {
+      const slices = decodeSnapshotInSlices(await readWholeFile(disk, path, SNAPSHOT_BYTES_MAX), logUid);
+      while (slices.next().done !== true) await yieldTurn();
+    } catch (error) {
+      if (!(error instanceof StateError)) throw error;
+      faults.push(`${path}: ${error.message}`);
+    }
+  }
+  return faults;
+}
+
+/**
+ * Makes a log take records again whose end, or whose state, cannot be told for damage. Returns what was
+ * given up, one line each; nothing when nothing was in the way. Rejects with DiskError or DamageError.
+ */
+export async function acceptLossOf(found: FoundLog, disk: Disk, yieldTurn: () => Promise<void>): Promise<string[]> {
+  if (typeof found.descriptor === 'string') return [];
+  const directory = await new LogFiles(disk).generationFolder(found.folder);
+  const given: string[] = [];
+  const endLost = await acceptLoss(disk, directory, yieldTurn);
+  if (endLost !== null) given.push(describeDamage(endLost));
+  const uid = Buffer.from(found.uid, 'hex');
+  let rebuild = await rebuildState(disk, directory, uid, yieldTurn);
+  if (rebuild.aheadOfLog) {
+    await putSnapshotsAside(disk, directory, rebuild.lastIndex);
+    given.push(`${directory}: the log ends before its newest snapshot: producers, positions and fence are those of an older one`);
+    rebuild = await rebuildState(disk, directory, uid, yieldTurn);
+  }
+  if (rebuild.fault === '') return given;
+  given.push(`${directory}: ${rebuild.fault}: what they said of producers, positions, fence and trims is forgotten`);
+  await new SnapshotStore(disk, directory, yieldTurn).write(rebuild.state);
+  return given;
+}
+
+interface Rebuilt {
+  /** As of the last entry of the log. */
+  readonly state: ReplicaState;
+  readonly lastIndex: number;
+  /** Why the state is not what the entries would make of it; '' when it is. */
+  readonly fault: string;
+  /** The newest snapshot is of an entry that the log does not have. */
+  readonly aheadOfLog: boolean;
+}
+
+/** The state at the log's end as far as snapshots and entries tell, as a node would find it at its start. */
+async function rebuildState(disk: Disk, directory: string, uid: Buffer, yieldTurn: () => Promise<void>): Promise<Rebuilt> {
+  const loaded = await new SnapshotStore(disk, directory, yieldTurn).load(uid);
+  const rebuild = new StateRebuild(loaded.state ?? new ReplicaState(uid));
+  const { state } = rebuild;
+  const log = await SegmentedLog.open(
+    {
+      disk, directory, logUid: uid, yieldTurn, segmentBytes: Number.MAX_SAFE_INTEGER, maxSegmentAgeMs: Number.MAX_SAFE_INTEGER,
+      durability: { mode: 'fsync' }, cacheBytes: 0, syncGate: new SyncGate(1), defer: (task) => task(),
+    },
+    (buffer, at) => rebuild.visit(buffer, at),
+    state.appliedIndex,
+  );
+  const { lastIndex } = log;
+  const aheadOfLog = state.appliedIndex > lastIndex;
+  let { fault } = rebuild;
+  if (!aheadOfLog && state.appliedIndex < lastIndex) {
+    if (fault === '') fault = `entries ${state.appliedIndex + 1} to ${lastIndex} are damaged`;
+    state.appliedIndex = lastIndex;
+    state.appliedTerm = log.lastTerm;
+    state.appliedTime = log.lastAppendTime;
+    state.nextOffset = log.nextOffset;
+  }
+  if (fault !== '') state.logStart = Math.max(state.logStart, log.firstOffset);
+  await log.close();
+  return { state, lastIndex, fault, aheadOfLog };
+}
+
+async function putSnapshotsAside(disk: Disk, directory: string, lastIndex: number): Promise<void> {
+  for (const name of (await disk.list(directory)).filter(isSnapshotName)) {
+    if (snapshotIndex(name) > lastIndex) await disk.rename(`${directory}/${name}`, `${directory}/${name}.damaged`);
+  }
+  await disk.syncDirectory(directory);
+}
