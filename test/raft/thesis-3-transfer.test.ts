@@ -90,8 +90,9 @@ test('transfer to anybody picks the voter with the longest log', () => {
 
 test('neither a learner nor a silent voter is an heir, however long its log', () => {
   const lone = new Lone({ voters: 4, learners: 1 }).leadCommitted();
-  for (let i = 0; i < 8; i++) lone.tick(50).receive(heartbeatAck({ from: 2, term: 1 }), heartbeatAck({ from: 3, term: 1 }));
   lone.replica.propose(3);
+  lone.receive(ack({ from: 4, term: 1, match: 4 }));
+  for (let i = 0; i < 8; i++) lone.tick(50).receive(heartbeatAck({ from: 2, term: 1 }), heartbeatAck({ from: 3, term: 1 }));
   lone.receive(ack({ from: 5, term: 1, match: 4 }), ack({ from: 3, term: 1, match: 2 }));
   lone.sent();
   lone.replica.input((node) => node.setServing('stopped'));
