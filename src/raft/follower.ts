@@ -4,11 +4,11 @@
 // acked when they are on disk *and* agree with this leader; never what an earlier leader sent.
 import { assert } from '../wire/assert.ts';
 import { followCommit } from './commit.ts';
+import { canCampaign, startElection } from './election.ts';
 import { isQuiet, wakeUp } from './idle.ts';
 import { askAgain } from './read-index.ts';
 import { answer, envelope, send } from './send.ts';
 import type { RaftState } from './state.ts';
-import { startElection, canCampaign } from './election.ts';
 import { MessageKind, NOBODY } from './types.ts';
 import type { Append, Heartbeat, Index, TimeoutNow } from './types.ts';
 

@@ -56,9 +56,12 @@ export function cutTail(s: RaftState, afterIndex: Index): void {
   if (s.role === 'leader') stepDown(s, true);
   else if (s.role !== 'follower') becomeFollower(s, s.term, NOBODY, '');
   s.log.truncateAfter(afterIndex);
+  s.log.durableIndex = afterIndex;
   // Others may hold those entries and have committed them; here nothing of it was applied, because
   // only durable entries are.
   s.commitIndex = Math.min(s.commitIndex, afterIndex);
   s.verifiedIndex = Math.min(s.verifiedIndex, afterIndex);
   s.out.log.push({ kind: 'truncate', afterIndex, generation: s.log.generation });
+  report(s);
+  acknowledge(s);
 }

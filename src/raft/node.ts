@@ -134,7 +134,10 @@ export class RaftNode {
     installLog(this.s, installed);
   }
 
-  /** The driver had to drop the unsynced tail (no space); what is up to `afterIndex` is synced. */
+  /**
+   * The driver had to drop the tail behind `afterIndex` (no space), and has synced what is left.
+   * Completions of earlier writes are void; the truncation among the effects is done already.
+   */
   tailCut(afterIndex: Index): void {
     cutTail(this.s, afterIndex);
   }

@@ -1,9 +1,9 @@
 // What the driver noticed about the connection to a node, as far as it concerns one group.
-import { stir, wakeUp, markIdle } from './idle.ts';
+import { markIdle, stir, wakeUp } from './idle.ts';
+import type { Progress } from './progress.ts';
 import { peerUnreachable } from './replicate.ts';
 import type { RaftState } from './state.ts';
 import { becomeFollower } from './transitions.ts';
-import type { Progress } from './progress.ts';
 import { NOBODY } from './types.ts';
 import type { NodeId } from './types.ts';
 

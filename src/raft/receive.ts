@@ -3,7 +3,7 @@
 // Raft §5.1: a higher term makes everybody a follower; a lower one is answered, so that its sender
 // learns of the higher term. Exceptions, both from thesis §4.2.3 and §9.6: a PreVote never changes a
 // term, and a Vote of a higher term does not while a leader is heard.
-import { unreachable } from '../wire/assert.ts';
+import { assert, unreachable } from '../wire/assert.ts';
 import { memberOf } from './config.ts';
 import {
   handlePreVote,
@@ -21,7 +21,6 @@ import { handleReadReply, handleReadRequest } from './read-index.ts';
 import { handleAppendAck, handleAppendReject } from './replicate.ts';
 import { answer, send } from './send.ts';
 import type { RaftState } from './state.ts';
-import { assert } from '../wire/assert.ts';
 import { becomeFollower } from './transitions.ts';
 import { MessageKind, NOBODY } from './types.ts';
 import type { Message } from './types.ts';

@@ -238,6 +238,18 @@ cut('nothing that is on disk is ever cut', () => {
   assert.throws(() => lone.node.tailCut(1), /I3/);
 });
 
+cut('what the cut left is synced, and acked', () => {
+  const lone = new Lone();
+  lone.receive(append({ term: 1, terms: [1, 1, 1, 1] }));
+  lone.replica.persistHard();
+  const [write] = lone.replica.writes;
+  lone.replica.writes = [];
+  lone.replica.disk.entries = write!.entries.slice(0, 2);
+  lone.replica.input((node) => node.tailCut(2));
+  assert.equal(lone.sent(MessageKind.AppendAck).map((m) => m.match), [2]);
+  assert.is(lone.node.durableIndex, 2);
+});
+
 cut('a candidate whose tail is cut stops campaigning', () => {
   const lone = new Lone();
   lone.receive(append({ term: 1, terms: [1, 1] })).timeOut();

@@ -9,7 +9,7 @@ import { runWorld } from './support/random-world.ts';
 import type { WorldReport } from './support/random-world.ts';
 
 const test = suite('raft/random cluster');
-const SEEDS = process.env['SEED'] === undefined ? range(1, Number(process.env['SEEDS'] ?? 120)) : [Number(process.env['SEED'])];
+const SEEDS = process.env['SEED'] === undefined ? range(1, Number(process.env['SEEDS'] ?? 100)) : [Number(process.env['SEED'])];
 const STEPS = Number(process.env['STEPS'] ?? 5000);
 
 function range(from: number, to: number): number[] {
