@@ -33,7 +33,9 @@ function setting(values: OptionValues, name: string): string | undefined {
 
 /** Where and how to connect. Throws CliError (usage) that names what is wrong. */
 export function connectOptions(values: OptionValues): ConnectOptions {
-  const address = setting(values, 'to') ?? setting(values, 'from') ?? DEFAULT_ADDRESS;
+  // Either flag goes before either variable.
+  const flag = (values['to'] ?? values['from']) as string | undefined;
+  const address = flag ?? setting(values, 'to') ?? setting(values, 'from') ?? DEFAULT_ADDRESS;
   const target = parsed('--to', address, parseAddress);
   const options: ConnectOptions = { address, name: 'sidelog-cli', token: setting(values, 'token') };
   const cert = setting(values, 'tls-cert');
