@@ -12,7 +12,7 @@ import { DamageError, type DamageRange } from './damage.ts';
 import type { HandleCache } from './handles.ts';
 import { endBefore, indexFirstIndex, indexName, TEMPORARY_SUFFIX } from './head.ts';
 import { listSegments, noSegment, readHeads, type ReadSegment, unknownEnd } from './heads-read.ts';
-import { addEntry, buildIndex, roomAndTurn } from './index-build.ts';
+import { addEntry, buildIndex, openPlaces, roomAndTurn } from './index-build.ts';
 import type { LogOptions } from './log-options.ts';
 import { type LogEnd, MARK_SLOT_SIZE } from './mark.ts';
 import { type BatchVisitor, Scan } from './scan.ts';
@@ -86,6 +86,7 @@ async function visitSealed(recovery: RecoveryOptions, read: ReadSegment[]): Prom
   for (const { segment } of read.slice(0, -1)) {
     if (segment.end.index <= visitFrom) continue;
     const file = await options.disk.open(segment.path, 'read');
+    const places = await openPlaces(options.disk, segment);
     try {
       await walkDurable({
         file,
@@ -101,9 +102,11 @@ async function visitSealed(recovery: RecoveryOptions, read: ReadSegment[]): Prom
           return null;
         },
         damaged: (range) => segment.noteDamage(range),
+        placeOf: places.placeOf,
         betweenReads: yieldTurn,
       });
     } finally {
+      await places.close();
       await file.close();
     }
   }

@@ -8,6 +8,7 @@ import { batchCount } from '../wire/batch.ts';
 import { DamageError, type DamageRange } from './damage.ts';
 import { endBefore } from './head.ts';
 import { listSegments, noSegment, readHeads, type ReadSegment, unknownEnd } from './heads-read.ts';
+import { openPlaces } from './index-build.ts';
 import { LogEnd, SEGMENT_HEAD_SIZE } from './mark.ts';
 import { Scan } from './scan.ts';
 import type { Segment } from './segment.ts';
@@ -107,6 +108,8 @@ class LogCheck {
     const { disk } = this.#options;
     const file = await disk.open(segment.path, 'read');
     const base = this.#doneBytes;
+    // The active segment's index is not sealed, and says nothing that could be trusted.
+    const places = newest ? null : await openPlaces(disk, segment);
     try {
       const expected = new ExpectedIndex();
       await walkDurable({
@@ -129,6 +132,7 @@ class LogCheck {
           return null;
         },
         damaged: (range) => this.#damage.push(range),
+        placeOf: places?.placeOf ?? null,
         betweenReads: () => this.#turn(),
       });
       this.#doneBytes = base + segment.end.position;
@@ -142,6 +146,7 @@ class LogCheck {
         await this.#checkIndex(segment, file, expected);
       }
     } finally {
+      await places?.close();
       await file.close();
     }
   }

@@ -3,7 +3,8 @@
 // at start-up below the durable mark, and by the offline check.
 //
 // Invariant: every index in (start, final] is either visited once or lies in exactly one reported range
-// that took its header; a place to go on is believed only if the headers from there arrive at `final`.
+// that took its header; a place to go on is believed only if a sealed index names it, or the headers
+// from there arrive at `final`.
 import type { DiskFile } from '../index/disk.ts';
 import { BATCH_MAGIC, BatchFault, batchIndex, baseOffset, batchTerm, appendTime, checkHeader } from '../wire/batch.ts';
 import { writeU32 } from '../wire/bytes.ts';
@@ -32,11 +33,13 @@ export interface WalkOptions {
   /** Headers of indexes [from, end.index] are lost; `from` would begin at `position`, the log goes on after `end`. */
   readonly lost: ((from: number, position: number, before: LogEnd, end: LogEnd) => Promise<void> | null) | null;
   readonly damaged: (range: DamageRange) => void;
+  /** Where the batch `index` begins, as a sealed index says; −1 when that is not known. */
+  readonly placeOf: ((index: number) => number) | null;
   readonly betweenReads: (() => Promise<void> | null) | null;
 }
 
 /** Places that may be tried as a continuation after one damaged stretch. */
-const PROBES_MAX = 256;
+const PROBES_MAX = 64;
 
 /** Rejects with DiskError. */
 export async function walkDurable(options: WalkOptions): Promise<void> {
@@ -65,7 +68,8 @@ export async function walkDurable(options: WalkOptions): Promise<void> {
       continue;
     }
     const before = end.copy();
-    const resume = scan.fault === '' ? null : await findContinuation(options, before, Math.min(fileSize, final.position));
+    const limit = Math.min(fileSize, final.position);
+    const resume = scan.fault === '' ? null : ((await indexedContinuation(options, before, limit)) ?? (await findContinuation(options, before, limit)));
     const after = resume ?? final;
     const fault = scan.fault !== '' ? scan.fault : 'the file ends before its durable end';
     options.damaged(rangeOf(options.path, before, after, fault));
@@ -87,6 +91,21 @@ export function rangeOf(path: string, before: LogEnd, after: LogEnd, reason: str
     lastOffset: after.nextOffset - 1,
     reason,
   };
+}
+
+/** The state before the first later batch that lies where the sealed index says; null when there is none. */
+async function indexedContinuation(options: WalkOptions, before: LogEnd, limit: number): Promise<LogEnd | null> {
+  const { placeOf, final } = options;
+  if (placeOf === null) return null;
+  const header = Buffer.alloc(BATCH_HEADER_SIZE);
+  for (let index = before.index + 2; index <= final.index; index++) {
+    const position = placeOf(index);
+    if (position <= before.position || position + BATCH_HEADER_SIZE > limit) return null;
+    await options.file.read(header, 0, BATCH_HEADER_SIZE, position);
+    const candidate = plausibleBefore(header, 0, position, before, final);
+    if (candidate !== null && candidate.index === index - 1) return candidate;
+  }
+  return null;
 }
 
 /**

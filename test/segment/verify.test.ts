@@ -90,13 +90,13 @@ test('every flipped byte of every batch is found, with file, position and offset
 test('every damage is found, however many there are', async () => {
   const { disk, places } = await filled();
   for (const entry of [2, 3, 8, 16]) disk.corrupt(places[entry]!.file, places[entry]!.start + 75);
-  disk.corrupt(places[5]!.file, places[5]!.start + 10);
+  for (const entry of [5, 7]) disk.corrupt(places[entry]!.file, places[entry]!.start + 10);
   disk.corrupt(places[0]!.file, 40);
   const { damage, batches } = await verify(disk);
   assert.equal(damage.map((range) => [range.position === 0 ? 0 : range.firstIndex, range.lastIndex]), [
-    [0, 0], [3, 3], [4, 4], [6, 6], [9, 9], [17, 17],
+    [0, 0], [3, 3], [4, 4], [6, 6], [8, 8], [9, 9], [17, 17],
   ]);
-  assert.is(batches, 12);
+  assert.is(batches, 11);
 });
 
 test('a cut, a lengthened, a missing and a foreign segment file are found', async () => {
