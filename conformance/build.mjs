@@ -15,7 +15,7 @@ const COMMON = { bundle: true, platform: 'node', target: 'node20.19', format: 'e
 export async function buildConformance(options = {}) {
   const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
   const markdown = readFileSync(join(ROOT, 'docs/protocol.md'), 'utf8');
-  const checker = join(ROOT, 'build/conformance-audit.mjs');
+  const checker = join(ROOT, 'build/conformance/audit.mjs');
   await build({ ...COMMON, entryPoints: ['conformance/audit.ts'], outfile: checker });
   const { audit } = await import(`${pathToFileURL(checker).href}?${Date.now()}`);
   const lockFile = join(ROOT, 'conformance/requirements.lock.json');
@@ -36,6 +36,7 @@ export async function buildConformance(options = {}) {
     define: { __REQUIREMENTS__: JSON.stringify(found.requirements), __SUITE_VERSION__: JSON.stringify(`1.0.${version.split('.')[2]}`) },
   });
   chmodSync(join(ROOT, 'dist/conformance.mjs'), 0o755);
+  await build({ ...COMMON, entryPoints: ['conformance/targets/sidelog.ts'], outfile: 'build/conformance/target.mjs', packages: 'external' });
   console.log(`dist/conformance.mjs ${found.summary}`);
 }
 

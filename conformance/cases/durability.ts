@@ -125,6 +125,19 @@ async function prevTermShows(t: Context, client: Client): Promise<void> {
 }
 
 export const durabilityCases = [
+  define('receipt', "Every ack tells the log's durability, and the copies that really are durable.", 'DUR-6',
+    { kills: ['answer:PRODUCE.durability', 'answer:PRODUCE.copies'] }, async (t) => {
+      const client = await t.ready();
+      for (const durability of [1, 2, 3]) {
+        const log = await t.log(client, { durability, interval_ms: 10 });
+        for (let i = 0; i < 3; i++) {
+          const ack = await produce(client, log, `v${i}`);
+          t.equal(ack.durability, durability, 'the durability in the ack');
+          if (t.target.endpoints.length === 1) t.equal(ack.copies, 1, 'the copies on a lone node');
+        }
+      }
+    }),
+
   define('acked-after-restart', 'After a clean stop and start every acked record is there, once and in order, whatever the durability.', 'DUR-1 DUR-4',
     { needs: ['hook:stop'], exclusive: true, kills: ['srv:lose-last-acked-on-restart', 'srv:reuse-offset-after-restart'] }, (t) => ackedAfter(t, 'stop', [1, 2, 3])),
   define('acked-after-kill', 'After kill -9 every acked record of a log with durability fsync is there, once and in order.', 'DUR-2 LOG-23',

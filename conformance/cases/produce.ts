@@ -6,14 +6,16 @@ import { committedEnd, describe, fetch, holds, initProducer, logUid, notAnswered
 const define = area('produce', 'core');
 
 export const produceCases = [
-  define('ack', 'An ack tells offset, time, term, durability and copies, and what it acks can be read at once.', 'PROD-1 PROD-2 PROD-3 PROD-4 CLUS-6 CLUS-7 DUR-6',
+  define('ack', 'An ack tells offset, time, term, durability and copies, and what it acks can be read at once.', 'PROD-1 PROD-2 PROD-3 PROD-4 CLUS-6 CLUS-7',
     { modes: true, kills: ['answer:PRODUCE.copies', 'answer:PRODUCE.durability', 'answer:PRODUCE.flags', 'answer:PRODUCE.term', 'answer:PRODUCE.base_offset', 'batch:drop-last'] }, async (t) => {
       const client = await t.ready();
       for (const durability of [1, 2, 3]) {
         const log = await t.log(client, { durability, interval_ms: 10 });
         for (let i = 0; i < 5; i++) {
           const ack = await produce(client, log, `v${i}`);
-          t.equal([ack.base_offset, ack.next_offset, ack.durability, ack.flags], [BigInt(i), BigInt(i + 1), durability, 0], 'offsets, durability and flags of the ack');
+          t.equal([ack.base_offset, ack.next_offset, ack.flags], [BigInt(i), BigInt(i + 1), 0], 'offsets and flags of the ack');
+          // A server that keeps all in memory may say so; the profile durability holds it to the log's setting.
+          t.ok(ack.durability >= durability && ack.durability <= 3, `durability ${durability}, or a weaker one that is told`, ack.durability);
           t.ok(ack.term >= 1n, 'a term of at least 1', ack.term);
           if (t.target.endpoints.length === 1) t.equal(ack.copies, 1, 'the copies on a lone node');
           const { batches } = await fetch(client, { log, value: ack.base_offset });
@@ -41,17 +43,13 @@ export const produceCases = [
       const log = await t.log(client);
       await produce(client, log, 'committed');
       await t.hook('slowsync', { ms: 1_500 });
-      try {
-        const id = client.request('PRODUCE', put(log, batchOf('not yet')));
-        await client.barrier();
-        notAnswered(t, client, id, 'a PRODUCE before its sync ended');
-        t.equal(await values(reader, log), ['committed'], 'what a reader sees before the commit');
-        t.equal(await committedEnd(reader, log), 1n, 'committed_end before the commit');
-        await client.okAnswer('PRODUCE', id);
-        t.equal(await values(reader, log), ['committed', 'not yet'], 'what a reader sees after the ack');
-      } finally {
-        await t.hook('slowsync', { ms: 0 });
-      }
+      const id = client.request('PRODUCE', put(log, batchOf('not yet')));
+      await client.barrier();
+      notAnswered(t, client, id, 'a PRODUCE before its sync ended');
+      t.equal(await values(reader, log), ['committed'], 'what a reader sees before the commit');
+      t.equal(await committedEnd(reader, log), 1n, 'committed_end before the commit');
+      await client.okAnswer('PRODUCE', id);
+      t.equal(await values(reader, log), ['committed', 'not yet'], 'what a reader sees after the ack');
     }),
 
   define('as-often-as-sent', 'A batch without a producer is stored as often as it is sent.', 'PROD-5 PROD-3',
@@ -173,24 +171,20 @@ export const produceCases = [
       const client = await t.ready();
       const log = await t.log(client);
       await t.hook('slowsync', { ms: 2_500 });
-      try {
-        const began = performance.now();
-        const first = client.request('PRODUCE', put(log, batchOf('first'), { timeout_ms: 500 }));
-        await client.refusedAnswer('PRODUCE', first, 'TIMEOUT');
-        const took = performance.now() - began;
-        t.ok(took >= 450 && took < 2_300, 'TIMEOUT after 500 ms', `after ${Math.round(took)} ms`);
-        // A later one with less time waits for the earlier one's time.
-        const slow = client.request('PRODUCE', put(log, batchOf('second'), { timeout_ms: 10_000 }));
-        const hasty = client.request('PRODUCE', put(log, batchOf('third'), { timeout_ms: 1 }));
-        const order: number[] = [];
-        for (const id of [slow, hasty]) {
-          await client.okAnswer('PRODUCE', id, t.ms(12_000));
-          order.push(id);
-        }
-        t.equal(order, [slow, hasty], 'the order of the answers');
-      } finally {
-        await t.hook('slowsync', { ms: 0 });
+      const began = performance.now();
+      const first = client.request('PRODUCE', put(log, batchOf('first'), { timeout_ms: 500 }));
+      await client.refusedAnswer('PRODUCE', first, 'TIMEOUT');
+      const took = performance.now() - began;
+      t.ok(took >= 450 && took < 2_300, 'TIMEOUT after 500 ms', `after ${Math.round(took)} ms`);
+      // A later one with less time waits for the earlier one's time.
+      const slow = client.request('PRODUCE', put(log, batchOf('second'), { timeout_ms: 10_000 }));
+      const hasty = client.request('PRODUCE', put(log, batchOf('third'), { timeout_ms: 1 }));
+      const order: number[] = [];
+      for (const id of [slow, hasty]) {
+        await client.okAnswer('PRODUCE', id, t.ms(12_000));
+        order.push(id);
       }
+      t.equal(order, [slow, hasty], 'the order of the answers');
       t.equal(await values(client, log), ['first', 'second', 'third'], 'the records: a TIMEOUT may have had its effect');
     }),
 
@@ -200,14 +194,10 @@ export const produceCases = [
       const log = await t.log(client);
       await t.hook('slowsync', { ms: 34_000 });
       const began = performance.now();
-      try {
-        const id = client.request('FENCE', { log, token: 3n });
-        await client.refusedAnswer('FENCE', id, 'TIMEOUT', {}, t.ms(36_000));
-        const took = performance.now() - began;
-        t.ok(took > 29_000, 'TIMEOUT after 30 s, not before', `after ${Math.round(took)} ms`);
-      } finally {
-        await t.hook('slowsync', { ms: 0 });
-      }
+      const id = client.request('FENCE', { log, token: 3n });
+      await client.refusedAnswer('FENCE', id, 'TIMEOUT', {}, t.ms(36_000));
+      const took = performance.now() - began;
+      t.ok(took > 29_000, 'TIMEOUT after 30 s, not before', `after ${Math.round(took)} ms`);
       // What was refused with an unknown outcome ends before the next case.
       await t.pause(Math.max(0, 34_500 - (performance.now() - began)));
     }),
@@ -218,17 +208,13 @@ export const produceCases = [
       const log = await t.log(client);
       const other = await t.ready({ label: 'another client' });
       await t.hook('slowsync', { ms: 1_500 });
-      try {
-        const first = client.request('PRODUCE', put(log, batchOf('pending')));
-        await client.barrier();
-        const second = other.request('PRODUCE', put(log, batchOf('x'), { expected_offset: 0n }));
-        await other.barrier();
-        notAnswered(t, other, second, 'OFFSET_MISMATCH before the batch that it was judged against is committed');
-        await client.okAnswer('PRODUCE', first);
-        await other.refusedAnswer('PRODUCE', second, 'OFFSET_MISMATCH', { next_offset: 1n });
-      } finally {
-        await t.hook('slowsync', { ms: 0 });
-      }
+      const first = client.request('PRODUCE', put(log, batchOf('pending')));
+      await client.barrier();
+      const second = other.request('PRODUCE', put(log, batchOf('x'), { expected_offset: 0n }));
+      await other.barrier();
+      notAnswered(t, other, second, 'OFFSET_MISMATCH before the batch that it was judged against is committed');
+      await client.okAnswer('PRODUCE', first);
+      await other.refusedAnswer('PRODUCE', second, 'OFFSET_MISMATCH', { next_offset: 1n });
     }),
 
   define('storage-full', 'With no room PRODUCE gets STORAGE_FULL and leaves nothing; FETCH and TRIM go on; with room it is taken again.', 'PROD-18 PROD-19 PROD-20 IDEM-16',

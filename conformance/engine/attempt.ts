@@ -40,7 +40,11 @@ export async function attempt(run: RunState, it: Case, guard: Guard): Promise<At
 async function once(run: RunState, it: Case, t: Context, guard: Guard): Promise<Omit<Attempt, 'notes'> | null> {
   try {
     await guard.before();
-    await limited(it.run(t), (it.slow || it.exclusive ? SLOW_LIMIT_MS : CASE_LIMIT_MS) * Math.max(1, run.scale));
+    try {
+      await limited(it.run(t), (it.slow || it.exclusive ? SLOW_LIMIT_MS : CASE_LIMIT_MS) * Math.max(1, run.scale));
+    } finally {
+      await t.repair();
+    }
     await guard.after(t);
     return null;
   } catch (error) {

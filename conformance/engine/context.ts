@@ -61,6 +61,7 @@ export class Context {
   /** The case changes the process on purpose: no probe of the canary. */
   disruptive = false;
   private readonly began = performance.now();
+  private readonly usedHooks = new Set<HookName>();
 
   constructor(run: RunState, caseId: string, random: Prng) {
     this.run = run;
@@ -129,6 +130,7 @@ export class Context {
   }
 
   async hook(name: HookName, vars: HookVars = {}): Promise<Record<string, unknown>> {
+    this.usedHooks.add(name);
     return this.target.hooks.run(name, { node: this.target.endpoints[0]!.node, ...vars });
   }
 
@@ -181,6 +183,15 @@ export class Context {
     if (frame !== undefined) {
       throw new Failure(what, 'no frame', `a frame with op ${frame.op.toString(16)}, id ${frame.id}, status ${frame.status}`);
     }
+  }
+
+  /** Takes back the faults that the case asked for, however it ended. */
+  async repair(): Promise<void> {
+    const used = this.usedHooks;
+    if (used.has('slowsync')) await this.hook('slowsync', { ms: 0 });
+    if (used.has('failsync')) await this.hook('failsync', { on: 0 });
+    if (used.has('clock')) await this.hook('clock', { ms: 0 });
+    if (used.has('fill')) await this.hook('free');
   }
 
   async close(): Promise<void> {
