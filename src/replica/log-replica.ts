@@ -16,6 +16,7 @@ import { Op, PRODUCE_DUPLICATE } from '../wire/ops.ts';
 import type { ProduceView } from '../wire/produce-view.ts';
 import type { Session } from '../wire/session/ports.ts';
 import { DamageError } from '../segment/damage.ts';
+import { TrimmedError } from '../segment/reader.ts';
 import type { SegmentedLog } from '../segment/log.ts';
 import { LogState } from '../segment/log-options.ts';
 import { CommittedBytes } from './committed-bytes.ts';
@@ -363,6 +364,8 @@ export class LogReplica implements GroupEvents, PendingVisitor<Session> {
 
   /** How a read that failed is answered. */
   readFailure(error: unknown): { code: ErrorCode; options: ErrorOptions } {
+    // Trimmed while the read waited for its turn at the disk: as if it had come a moment later.
+    if (error instanceof TrimmedError) return { code: ErrorCode.OFFSET_OUT_OF_RANGE, options: {} };
     if (error instanceof DamageError) {
       this.context.logEvent('error', 'damage found', { log: this.descriptor.name, damage: error.message });
       const committedEnd = error.lastOffset < error.firstOffset ? this.committedEnd : error.lastOffset + 1;
