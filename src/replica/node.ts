@@ -169,11 +169,16 @@ export class Node {
     const nowMs = clock.monotonicMs();
     this.#deadlines.tick(nowMs);
     for (const slot of this.logs.slots()) tickSlot(slot, nowMs);
-    if (nowMs - this.#spaceAtMs < SPACE_EVERY_MS) return;
+    const isDue = nowMs - this.#spaceAtMs >= SPACE_EVERY_MS;
+    if (isDue || space.stale) this.#beginTending(nowMs);
+    if (!isDue) return;
     this.#spaceAtMs = nowMs;
     this.logs.opener.tick(this.logs.slots(), nowMs);
     this.logs.trash.tick(space.full);
     this.#scrub.tick(this.logs.slots());
+  }
+
+  #beginTending(nowMs: number): void {
     this.#tending ??= this.#tendSpace(nowMs).finally(() => {
       this.#tending = null;
     });

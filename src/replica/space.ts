@@ -14,6 +14,8 @@ export const BALLAST_PATH = 'ballast';
 const RESERVE_BYTES_MAX = 256 * 1024 * 1024;
 const RESERVE_PERCENT = 2;
 const RESERVE_BATCHES_MIN = 4;
+/** A new reading is wanted when this part of the room above the reserve was given away since the last. */
+const STALE_SHARE = 8;
 
 /** What wants room, in the order in which it is refused. */
 export const RoomFor = { RECORDS: 0, SMALL_STATE: 1, MAINTENANCE: 2 } as const;
@@ -65,6 +67,15 @@ export class Space {
   /** True when a batch may be refused for want of room: the largest one would be. */
   get full(): boolean {
     return !this.admits(RoomFor.RECORDS, this.#options.maxBatchBytes);
+  }
+
+  /**
+   * True when so much was accepted since the reading that what comes beside the records (heads,
+   * indexes, zeros ahead), which only a reading knows, could use up the reserve before the next one.
+   */
+  get stale(): boolean {
+    const room = Math.max(0, this.#freeBytes - this.#reserveBytes);
+    return this.#measured && this.#acceptedBytes * STALE_SHARE > room;
   }
 
   /** Whether `bytes` more may be taken for this purpose. No reading yet admits all. */
