@@ -1,10 +1,11 @@
 #!/usr/bin/env node
 // Makes dist/sidelog.cjs: server, CLI and client library in one executable CommonJS file.
 // CommonJS because UV_THREADPOOL_SIZE only takes effect when it is set before anything loads,
-// which an ES module cannot do on Node 20. `--types` also writes the client's declarations.
+// which an ES module cannot do on Node 20. `--all` also writes the client's declarations and dist/conformance.mjs.
 import { build } from 'esbuild';
 import { spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { buildConformance } from './conformance/build.mjs';
+import { chmodSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 
 /** Bytes the minified server file may have: it is copied into images and read at every start. */
 const SIZE_BUDGET_BYTES = 700 * 1024;
@@ -66,7 +67,8 @@ if (size > SIZE_BUDGET_BYTES) {
   process.exit(1);
 }
 
-if (process.argv.includes('--types') && existsSync('tsconfig.types.json')) {
+if (process.argv.includes('--all')) {
+  await buildConformance();
   rmSync('dist/types', { recursive: true, force: true });
   const tsc = spawnSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.types.json'], {
     stdio: 'inherit',

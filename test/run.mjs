@@ -18,7 +18,7 @@ const started = Date.now();
 
 if (flags.includes('--all')) {
   step('type-check', [process.execPath, 'node_modules/typescript/bin/tsc', '--noEmit', '-p', '.']);
-  step('build', [process.execPath, 'build.mjs', '--types']);
+  step('build', [process.execPath, 'build.mjs', '--all']);
 }
 
 const sources = globSync('test', '.test.ts')

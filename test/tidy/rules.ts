@@ -53,6 +53,7 @@ export const PACKAGES: Readonly<Record<string, RegExp>> = {
   '@noble/hashes': /^(src|test|conformance)\//,
   zod: /^src\/config\.ts$/,
   uvu: /^(test|conformance)\//,
+  esbuild: /^conformance\/selftest\//,
 };
 
 /** Lines a source file may have. */
