@@ -9,7 +9,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { join } from 'node:path';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
-const COMMON = { bundle: true, platform: 'node', target: 'node20.19', format: 'esm', absWorkingDir: ROOT, logLevel: 'warning' };
+const COMMON = { bundle: true, platform: 'node', target: 'node20.19', format: 'esm', absWorkingDir: ROOT, logLevel: 'warning', external: ['esbuild'] };
 
 /** @param {{accept?: boolean, lenient?: boolean}} options */
 export async function buildConformance(options = {}) {

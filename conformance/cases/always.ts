@@ -10,6 +10,7 @@ import { batchOf, buildBatch } from '../wire/batch.ts';
 import { tlv } from '../wire/codec.ts';
 import { buildFrame } from '../wire/frame.ts';
 import { CRITICAL } from '../wire/layouts.ts';
+import { sizedBatch } from './batches.ts';
 import { listLogs, listPositions, logUid, produce, put } from './help.ts';
 import { initProducer } from './help.ts';
 import { rightRequests } from './payload.ts';
@@ -43,7 +44,22 @@ async function tour(t: Context): Promise<void> {
   client.sendOp(0x7f, Buffer.alloc(0), { id: 60_001 });
   await client.conn.takeFrame('the answer to a GREASE op', (frame) => frame.id === 60_001);
   await client.barrier();
+  await sizeTour(t);
   await fatalTour(t);
+}
+
+/** Batches that together exceed the least max_frame, read by a client that takes no more than that. */
+async function sizeTour(t: Context): Promise<void> {
+  const client = await t.ready({ label: 'tour: sizes' });
+  const { max_batch } = client.hello;
+  const log = await t.log(client);
+  for (let i = 0; i < 2; i++) await client.ok('PRODUCE', put(log, sizedBatch(Math.floor(max_batch * 0.6))));
+  const small = await t.ready({ label: 'tour: small frames', hello: { max_frame: max_batch + 8_192 } });
+  await small.call('FETCH', { log, from: 1, max_bytes: 0xffff_ffff });
+  if (!t.has('streaming')) return;
+  const id = small.request('SUBSCRIBE', { log, from: 1, credit_bytes: 1 << 30 });
+  await small.okAnswer('SUBSCRIBE', id);
+  await small.conn.waitFor('a DELIVER', () => small.conn.inbox.find((frame) => frame.id === id));
 }
 
 async function conditionalTour(t: Context, log: string): Promise<void> {
@@ -110,7 +126,7 @@ export const alwaysCases = [
   rule('assigned-numbers', 'Flags, ops and TLV types that the protocol leaves unassigned are not used (GREASE apart).', 'TYPE-27 TYPE-26', ['strange-tlv', 'strange-flag']),
   rule('answers-match', 'Every answer has RESPONSE, the id and the op of a request that is open.', 'FRAME-16 FRAME-15', ['twice:PING', 'answer-op']),
   rule('more', 'MORE is set on every frame of an answer but the last, and nowhere else.', 'FRAME-17 SUB-2 SUB-3', ['more-on:PING', 'deliver-without-more']),
-  rule('frame-length', "No frame is longer than the client's max_frame.", 'FRAME-19', ['raise-hello-frame']),
+  rule('frame-length', "No frame is longer than the client's max_frame.", 'FRAME-19', ['raise-max-frame']),
   rule('after-goaway', 'No frame follows a GOAWAY with bit 04.', 'SESS-9', ['frame-after-goaway']),
   rule('batches-sound', 'Every batch that is sent has right checksums and stamps.', 'READ-27 BATCH-22', ['batch:flip-body', 'batch:flip-header']),
   rule('no-control-batch', 'No control batch is ever sent on plane C.', 'BATCH-26', ['batch:control']),

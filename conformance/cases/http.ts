@@ -40,7 +40,7 @@ const absent = area('http-absent', 'core', ['absent:http', 'plaintext']);
 
 export const httpCases = [
   absent('closes', 'A server that does not serve HTTP closes a connection that begins with a letter of a method, without a byte.', 'HTTP-1',
-    { kills: ['hold-open', 'http-answers'] }, async (t) => {
+    { kills: ['hold-open', 'http:answers'] }, async (t) => {
       for (const method of ['GET', 'PUT', 'HEAD', 'OPTIONS', 'DELETE', 'TRACE', 'CONNECT']) {
         const conn = await t.connect({ label: method });
         conn.write(Buffer.from(`${method} / HTTP/1.1\r\nHost: localhost\r\n\r\n`));

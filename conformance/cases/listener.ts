@@ -42,7 +42,7 @@ export const listenerCases = [
     }),
 
   plain('loopback-plaintext', 'A plaintext preface from loopback is accepted.', 'TLS-15',
-    { modes: true, kills: ['preface:status', 'deaf:PING'] }, async (t) => {
+    { modes: true, kills: ['preface:major', 'deaf:PING'] }, async (t) => {
       if (!/^(127\.|::1$|localhost$)/.test(t.target.endpoints[0]!.host)) t.skip('plaintext', 'the target is not on loopback');
       await (await t.ready({ transport: 'plain' })).barrier();
     }),
@@ -167,7 +167,7 @@ export const tlsCases = [
     }),
 
   define('works-whole', 'The protocol inside TLS is the same, in whatever records it comes.', 'TLS-3 FRAME-1',
-    { modes: true, kills: ['tls:refuse', 'tls:only-1.2-broken'] }, async (t) => {
+    { modes: true, kills: ['tls:refuse', 'tls:drops-late'] }, async (t) => {
       const client = await t.ready({ transport: 'tls' });
       const log = await t.log(client);
       await produce(client, log, 'one', 'two');

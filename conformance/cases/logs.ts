@@ -11,7 +11,7 @@ const NAMED = ['log', 'name'] as const;
 
 export const logCases = [
   define('names', 'Names of 1 to 200 bytes out of A–Z a–z 0–9 . _ - that do not begin with a dot are accepted.', 'LOG-1 LIMIT-2',
-    { modes: true, kills: ['accept-none:CREATE_LOG', 'srv:name-199'] }, async (t) => {
+    { modes: true, kills: ['error-for:CREATE_LOG', 'srv:name-199'] }, async (t) => {
       const client = await t.ready();
       const tail = t.name().replace(/^log-/, '');
       for (const name of [`A-${tail}`, `9.${tail}`, `_${tail}`, `-${tail}`, `a..b-${tail}`, `${tail}.`, tail.padEnd(200, 'z')]) {
@@ -129,7 +129,7 @@ export const logCases = [
     }),
 
   define('create', 'CREATE_LOG is answered when the log takes records.', 'LOG-12 CLUS-3',
-    { modes: true, kills: ['accept-none:CREATE_LOG', 'answer:CREATE_LOG.log_uid', 'answer:DESCRIBE_LOG.leader'] }, async (t) => {
+    { modes: true, kills: ['error-for:CREATE_LOG', 'answer:CREATE_LOG.log_uid', 'answer:DESCRIBE_LOG.leader'] }, async (t) => {
       const client = await t.ready();
       for (const settings of [{ durability: 1 }, { durability: 2, interval_ms: 50 }, { durability: 3 }, { durability: 1, replication: 1 }]) {
         const log = t.name();

@@ -77,7 +77,7 @@ export const prefaceCases = [
     }),
 
   define('refusal-is-final', 'After a refusal nothing that follows the preface is interpreted.', 'PRE-11',
-    { kills: ['preface:accept', 'preface:refuse-stays'] }, async (t) => {
+    { kills: ['preface:accept', 'hold-open'] }, async (t) => {
       const conn = await t.connect();
       const hello = Buffer.from('00000034010000000000000100000040000000007530000000000000000000000000000000000000000000000000000664656d6f2f310000', 'hex');
       conn.write(Buffer.concat([buildPreface({ max: 3, min: 2 }), hello]));

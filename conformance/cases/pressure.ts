@@ -114,7 +114,7 @@ export const pressureCases = [
     }),
 
   define('unread-data', 'A client that asks for data and does not read costs a bounded buffer; others go on.', 'SESS-37 SESS-39 LIMIT-3',
-    { slow: true, kills: ['srv:unbounded-output', 'proxy-buffers-all'] }, async (t) => {
+    { slow: true, kills: ['srv:unbounded-output'] }, async (t) => {
       const helper = await t.ready({ label: 'another client' });
       const log = await t.log(helper);
       const batch = buildBatch({ records: [{ value: Buffer.alloc(60_000, 7) }] });

@@ -87,7 +87,7 @@ export const requestCases = [
     }),
 
   define('cancel-wrong-payload', 'A CANCEL with a wrong payload ends the waiting FETCH that it is about with the error of the payload.', 'FRAME-32',
-    { kills: ['status:INVALID_ARGUMENT', 'status:UNSUPPORTED_FEATURE', 'drop-request:CANCEL'] }, async (t) => {
+    { kills: ['status:INVALID_ARGUMENT', 'status:UNSUPPORTED_FEATURE', 'deaf:CANCEL'] }, async (t) => {
       const client = await t.ready();
       const log = await t.log(client);
       const long = await waitingFetch(t, client, log);
@@ -103,7 +103,7 @@ export const requestCases = [
     }),
 
   define('credit-wrong-payload', 'A CREDIT with a wrong payload ends the subscription that it is about with the error of the payload.', 'FRAME-32 SUB-3',
-    { needs: ['feature:streaming'], kills: ['status:INVALID_ARGUMENT', 'drop-request:CREDIT'] }, async (t) => {
+    { needs: ['feature:streaming'], kills: ['status:INVALID_ARGUMENT', 'deaf:CREDIT'] }, async (t) => {
       const client = await t.ready();
       const log = await t.log(client);
       const id = client.request('SUBSCRIBE', { log, from: 2, credit_bytes: 10 });

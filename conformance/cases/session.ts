@@ -155,7 +155,7 @@ export const sessionCases = [
     }),
 
   define('cancel-waiting-fetch', 'CANCEL ends a waiting FETCH with CANCELED or its result, exactly once.', 'SESS-24 SESS-25',
-    { modes: true, kills: ['drop-request:CANCEL', 'status:CANCELED', 'twice:FETCH'] }, async (t) => {
+    { modes: true, kills: ['deaf:CANCEL', 'status:CANCELED', 'twice:FETCH'] }, async (t) => {
       const client = await t.ready();
       const log = await t.log(client);
       const id = await waitingFetch(t, client, log);

@@ -83,7 +83,7 @@ export const streamingCases = [
     }),
 
   define('credit-zero', 'Without credit nothing is sent; the first CREDIT brings batches.', 'SUB-7 SUB-8',
-    { kills: ['credit-infinite', 'srv:ignore-credit', 'drop-request:CREDIT'] }, async (t) => {
+    { kills: ['credit-infinite', 'srv:ignore-credit', 'deaf:CREDIT'] }, async (t) => {
       const client = await t.ready();
       const log = await filled(t, client, 5);
       const { id } = await subscribe(client, { log });
@@ -115,7 +115,7 @@ export const streamingCases = [
     }),
 
   define('credit-each', 'Each subscription has a credit of its own, also several of one log on one connection.', 'SUB-18',
-    { kills: ['credit-infinite', 'srv:credit-shared', 'drop-request:CREDIT'] }, async (t) => {
+    { kills: ['credit-infinite', 'srv:credit-shared', 'deaf:CREDIT'] }, async (t) => {
       const client = await t.ready();
       const log = await filled(t, client, 6);
       const one = await subscribe(client, { log, credit_bytes: 1_000 });
@@ -138,7 +138,7 @@ export const streamingCases = [
     }),
 
   define('credit-overflow', 'A CREDIT that lifts the balance above 2^31 − 1 ends the subscription with FLOW_CONTROL.', 'SUB-10 SUB-3 SUB-4',
-    { kills: ['status:FLOW_CONTROL', 'drop-request:CREDIT', 'final-deliver-more', 'srv:credit-wraps'] }, async (t) => {
+    { kills: ['status:FLOW_CONTROL', 'deaf:CREDIT', 'final-deliver-more', 'srv:credit-wraps'] }, async (t) => {
       const client = await t.ready();
       const log = await t.log(client);
       const { id } = await subscribe(client, { log, credit_bytes: 0x7fff_fffe });
@@ -155,7 +155,7 @@ export const streamingCases = [
     }),
 
   define('cancel', 'CANCEL ends a subscription by one DELIVER with CANCELED, without MORE; nothing follows.', 'SUB-12 SUB-3 SUB-4 SESS-25',
-    { modes: true, kills: ['drop-request:CANCEL', 'status:CANCELED', 'final-deliver-more', 'twice:DELIVER', 'srv:deliver-after-cancel'] }, async (t) => {
+    { modes: true, kills: ['deaf:CANCEL', 'status:CANCELED', 'final-deliver-more', 'twice:DELIVER', 'srv:deliver-after-cancel'] }, async (t) => {
       const client = await t.ready();
       const log = await filled(t, client, 3);
       const { id } = await subscribe(client, { log, credit_bytes: 100_000 });
@@ -173,7 +173,7 @@ export const streamingCases = [
     }),
 
   define('cancel-drains', 'CANCEL in the middle of a stream: whole DELIVERs, then one end, then nothing.', 'SUB-12 SUB-4 SUB-5',
-    { kills: ['drop-request:CANCEL', 'final-deliver-more', 'batch:drop-middle'] }, async (t) => {
+    { kills: ['deaf:CANCEL', 'final-deliver-more', 'batch:drop-middle'] }, async (t) => {
       const client = await t.ready();
       const log = await filled(t, client, 60, 5_000);
       const { id } = await subscribe(client, { log, credit_bytes: 1 << 30 });
@@ -192,7 +192,7 @@ export const streamingCases = [
     }),
 
   define('cancel-before-answer', 'A SUBSCRIBE cancelled before its answer was sent ends by an error answer to op 31, and none by DELIVER.', 'SUB-13',
-    { kills: ['drop-request:CANCEL', 'status:CANCELED', 'srv:cancelled-subscribe-delivers'] }, async (t) => {
+    { kills: ['deaf:CANCEL', 'status:CANCELED', 'srv:cancelled-subscribe-delivers'] }, async (t) => {
       const client = await t.ready();
       const log = await t.log(client);
       const id = client.request('SUBSCRIBE', { log, from: 1, credit_bytes: 1_000, ext: [tlv(CRITICAL | 1, u64(1_000n))] });

@@ -16,13 +16,14 @@ const NO_LOG = 'no-such-log-anywhere';
 /** Returns what the server calls itself. */
 export async function findFeatures(run: RunState): Promise<string> {
   const t = new Context(run, 'features', new Prng(run.seed));
+  for (const [feature, on] of Object.entries(run.target.features)) if (on !== undefined) run.features.set(feature, on);
+  if (!run.features.has('tls')) run.features.set('tls', run.target.tls !== null);
+  const unknown = (feature: string): boolean => !run.features.has(feature);
   try {
     const client = await t.ready({ label: 'first contact' });
-    for (const [feature, op] of Object.entries(PROBES)) run.features.set(feature, await offered(client, op));
-    run.features.set('trash', await hasTrash(client));
-    for (const [feature, on] of Object.entries(run.target.features)) if (on !== undefined) run.features.set(feature, on);
-    if (!run.features.has('http')) run.features.set('http', await servesHttp(t));
-    run.features.set('tls', run.target.features.tls ?? run.target.tls !== null);
+    for (const [feature, op] of Object.entries(PROBES)) if (unknown(feature)) run.features.set(feature, await offered(client, op));
+    if (unknown('trash')) run.features.set('trash', await hasTrash(client));
+    if (unknown('http')) run.features.set('http', await servesHttp(t));
     return client.hello.server;
   } finally {
     await t.close();

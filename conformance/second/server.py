@@ -26,9 +26,9 @@ from wire import (
 
 LEAST_CLIENT_FRAME, NEVER = MAX_BATCH + 8192, 2**32 - 1
 MAX_LOGS, MAX_OPEN, MAX_CONNECTIONS = 1000, 256, 1000
-DELIVER_BYTES = 256 << 10  # what one DELIVER aims at, and with how much queued reads queue no more
-BATCH_COST = 256                                        # what a stored batch costs beside its bytes
-GRACE_MS = 3000  # announced when the server stops; connections end after a third of it
+DELIVER_BYTES = 256 << 10               # what one DELIVER aims at, and how much reads may queue
+BATCH_COST = 256                        # what a stored batch costs beside its bytes
+GRACE_MS = 3000                         # announced when the server stops; connections end after a third of it
 
 
 # ---- logs (§8) ----

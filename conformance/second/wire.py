@@ -112,7 +112,7 @@ NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")        # [LOG-1]
 
 def decode(op, data):
     """The fields of a request. Of several wrong ones the first in the layout is reported (§1)."""
-    fields, names, at = {}, [], 0
+    fields, at = {}, 0
 
     def take(size, field):
         nonlocal at
@@ -133,7 +133,8 @@ def decode(op, data):
                 value = value.decode()                  # strict: no surrogates, nothing overlong
             except UnicodeDecodeError:
                 raise invalid(field, "not UTF-8") from None     # [TYPE-5]
-            names += [field] if kind == "name" else []
+            if kind == "name" and not NAME.fullmatch(value):    # counts among the wrong fields (§1)
+                raise invalid(field, "not a name")      # [LOG-2]
         elif kind in SIZES and kind != "id16":
             value = int.from_bytes(value, "big")
             if value > MAX_U64 and not (kind == "u64?" and value == NONE):
@@ -146,9 +147,6 @@ def decode(op, data):
         fields["batch"] = data[at:]
     elif at < len(data):
         raise invalid("end", "the payload goes on after the last field")        # [TYPE-7]
-    for field in names:                                 # names are judged after the payload [LOG-9]
-        if not NAME.fullmatch(fields[field]):
-            raise invalid(field, "not a name")
     return fields
 
 

@@ -29,6 +29,10 @@ interface State {
   faults: Record<string, unknown>;
 }
 
+/** Declared, so that a mutant which answers wrongly is not taken for one that offers less. */
+const ALL_FEATURES = {
+  idempotence: true, conditional: true, streaming: true, http: true, trash: true, tls: true, 'transfer-leader': true, 'remove-node': true, peers: false,
+};
 const FAULT_HOOKS: readonly HookName[] = ['powerloss', 'slowsync', 'failsync', 'fill', 'free', 'clock'];
 const HOOKS: readonly HookName[] = ['start', 'stop', 'kill', 'wipe', 'damage'];
 
@@ -76,7 +80,7 @@ export class OwnServer implements Hooks {
       endpoints: [{ node: 1, host: '127.0.0.1', port, pid }], plaintext: true,
       ...(tls ? { tls: { ca: this.path('cert.pem'), servername: 'localhost' } } : {}),
       ...(isTestBuild && tls ? { far: { host: '127.0.0.1', port, localAddress: FAR_ADDRESS } } : {}),
-      limits: {}, timing: { restart_ms: 15_000 },
+      ...(isTestBuild ? { features: ALL_FEATURES } : {}), limits: {}, timing: { restart_ms: 15_000 },
       ...(hooks ? { hooks } : {}),
     };
   }
