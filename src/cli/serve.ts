@@ -54,9 +54,11 @@ async function serve({ values }: CommandInput): Promise<ExitCode> {
   crashLoudly(logger);
   logWarnings(logger);
   const sidecar = await start(settings, logger);
+  // Whoever reads the ready line may send a signal at once: it must be understood by then.
+  const ended = run(sidecar, logger);
   printJson(sidecar.ready);
   if (process.stderr.isTTY === true) process.stderr.write(welcome(sidecar.ready));
-  return run(sidecar, logger);
+  return ended;
 }
 
 async function start(settings: Settings, logger: Logger): Promise<Sidecar> {
