@@ -1,0 +1,140 @@
+// A reader that asks with FETCH: from somewhere, then on from where it stands, waiting at the end. It
+// also asks where a time begins, and reads from there.
+import { ErrorCode } from '../../../src/wire/errors.ts';
+import { NONE } from '../../../src/wire/limits.ts';
+import { FETCH_LINEARIZABLE, From, Op } from '../../../src/wire/ops.ts';
+import { fetchRequest, findOffsetRequest } from '../../../src/wire/requests-read.ts';
+import type { FetchRequest } from '../../../src/wire/requests-read.ts';
+import { fetchResponse, findOffsetResponse } from '../../../src/wire/responses-data.ts';
+import type { FetchResponse } from '../../../src/wire/responses-data.ts';
+import type { Prng } from '../../support/prng.ts';
+import { demand } from '../core/failure.ts';
+import { SimClient } from './client.ts';
+import type { ClientWorld, LogRef } from './client.ts';
+
+export class Fetcher extends SimClient {
+  /** The next offset it wants; NONE = it begins anew. */
+  next = NONE;
+  /** Reads to the end and stops: the last reading of a world. */
+  readonly #once: boolean;
+  readonly #ref: LogRef;
+  done = false;
+  #generation: number;
+
+  constructor(world: ClientWorld, name: string, prng: Prng, ref: LogRef, thinkUs: number, once = false) {
+    super(world, name, prng, thinkUs);
+    this.#ref = ref;
+    this.#once = once;
+    this.#generation = ref.generation;
+  }
+
+  /** A reader at the end of what is known has nothing left to read. */
+  override get settled(): boolean {
+    return super.settled && (this.#once ? this.done : this.next >= this.#ref.history.end || this.#ref.history.damaged);
+  }
+
+  protected step(): void {
+    if (this.underWay > 0 || this.done) return;
+    if (this.#generation !== this.#ref.generation) {
+      this.#generation = this.#ref.generation;
+      this.next = NONE;
+    }
+    if (!this.draining && !this.#once && this.prng.chance(0.05)) return this.#find();
+    if (!this.draining && !this.#once && this.prng.chance(0.02)) this.next = NONE;
+    this.#fetch();
+  }
+
+  #request(): FetchRequest {
+    const { prng, next } = this;
+    const end = this.#ref.history.end;
+    const waits = !this.#once && !this.draining && prng.chance(0.5);
+    const base = {
+      log: this.#ref.name, flags: prng.chance(0.3) || this.#once ? FETCH_LINEARIZABLE : 0, positionName: '',
+      minBytes: prng.chance(0.8) ? 0 : prng.next(2000), maxBytes: prng.pick([200, 4000, 60_000]),
+      maxWaitMs: waits ? prng.between(1, 2000) : 0, logUid: this.#ref.uid,
+    };
+    if (next !== NONE) {
+      const after = prng.chance(0.1) ? { after: Math.min(next, end) } : {};
+      return { ...base, from: From.OFFSET, value: next, ...after };
+    }
+    if (this.#once || prng.chance(0.5)) return { ...base, from: From.EARLIEST, value: 0 };
+    if (prng.chance(0.4)) return { ...base, from: From.NEXT, value: 0 };
+    return { ...base, from: From.OFFSET, value: end === 0 ? 0 : prng.next(end) };
+  }
+
+  #fetch(): void {
+    const log = this.#ref.history;
+    const request = this.#request();
+    const floor = log.end;
+    const startFloor = log.start;
+    this.begin('fetch');
+    this.link.call(Op.FETCH, fetchRequest, request, fetchResponse, (outcome) => {
+      this.ended('fetch', outcome);
+      if (!outcome.ok) return this.#failed(outcome.code, request, floor, startFloor, outcome.error.detail.range);
+      this.#take(request, outcome.value, floor, startFloor);
+    });
+  }
+
+  #take(request: FetchRequest, answer: FetchResponse, floor: number, startFloor: number): void {
+    const log = this.#ref.history;
+    const { stale } = this.link;
+    if (stale && log.soft) return;
+    const { startOffset, logStart, committedEnd, batches } = answer;
+    const { history, counters } = this.world;
+    history.range({ log, logStart, committedEnd, floor, startFloor, linear: true, stale });
+    demand(request.from !== From.OFFSET || startOffset === request.value, 'reads', () => `${this.name} asked for offset ${request.value} of ${log.name} and got ${startOffset}`);
+    // A trim may overtake a read that has begun.
+    demand(startOffset >= Math.min(startFloor, logStart) && startOffset <= committedEnd, 'reads', () => `${this.name} got start ${startOffset} outside of ${logStart} to ${committedEnd}`);
+    if (request.from === From.EARLIEST) demand(startOffset >= startFloor && startOffset <= logStart, 'reads', () => `the earliest record of ${log.name} is ${logStart}, not ${startOffset}`);
+    const next = history.batches(log, batches, startOffset, this.name);
+    demand(next <= committedEnd, 'reads', () => `${this.name} got records up to ${next} of ${log.name}, which ends at ${committedEnd}`);
+    counters.recordsRead += next - startOffset;
+    this.next = next;
+    if (this.#once && next === committedEnd) this.done = true;
+  }
+
+  #failed(code: number, request: FetchRequest, floor: number, startFloor: number, range: { logStart: number; committedEnd: number } | undefined): void {
+    const log = this.#ref.history;
+    if (code === ErrorCode.OFFSET_OUT_OF_RANGE && range !== undefined) {
+      const { stale } = this.link;
+      if (stale && log.soft) return;
+      this.world.history.range({ log, ...range, floor, startFloor, linear: true, stale });
+      const { value } = request;
+      demand(value < range.logStart || value > range.committedEnd, 'reads', () => `offset ${value} of ${log.name} is refused, and the log has ${range.logStart} to ${range.committedEnd}`);
+      this.next = value < range.logStart ? range.logStart : log.soft ? NONE : value;
+      demand(value <= range.committedEnd || log.soft || request.value > floor, 'reads', () => `${this.name} stood at ${value} of ${log.name}, which ends at ${range.committedEnd}`);
+      return;
+    }
+    if (code === ErrorCode.DATA_LOSS) {
+      demand(log.damaged, 'reads', () => `offset ${request.value} of ${log.name} is refused as damaged, and nothing damaged it`);
+      // What lies behind the damage is whole.
+      this.next = range !== undefined && range.committedEnd > this.next && this.next !== NONE ? range.committedEnd : NONE;
+    }
+    this.backOff();
+  }
+
+  /** FIND_OFFSET of a time that a known record has. */
+  #find(): void {
+    const log = this.#ref.history;
+    const known = log.records.length;
+    const probe = known === 0 ? -1 : this.prng.next(known);
+    const time = probe < 0 || log.appendTimes[probe]! <= 0 ? this.prng.next(2 ** 31) : log.appendTimes[probe]!;
+    const floor = log.end;
+    const startFloor = log.start;
+    this.begin('find');
+    this.link.call(Op.FIND_OFFSET, findOffsetRequest, { log: this.#ref.name, time, logUid: this.#ref.uid }, findOffsetResponse, (outcome) => {
+      this.ended('find', outcome);
+      const { stale } = this.link;
+      if (!outcome.ok || (stale && log.soft)) return;
+      const { offset, logStart, committedEnd } = outcome.value;
+      this.world.history.range({ log, logStart, committedEnd, floor, startFloor, linear: true, stale });
+      demand(offset >= logStart && offset <= committedEnd, 'reads', () => `time ${time} of ${log.name} begins at ${offset}, outside of ${logStart} to ${committedEnd}`);
+      const at = log.appendTimes[offset] ?? -1;
+      const before = offset > logStart ? (log.appendTimes[offset - 1] ?? -1) : -1;
+      demand(at < 0 || at >= time, 'reads', () => `time ${time} of ${log.name} is said to begin at ${offset}, which has ${at}`);
+      // The batch before may hold the time, too, if `offset` lies inside of it: then it is not a border.
+      demand(before < time || before === at, 'reads', () => `time ${time} of ${log.name} is said to begin at ${offset}, but ${offset - 1} has ${before}`);
+      this.next = offset;
+    });
+  }
+}

@@ -1,0 +1,88 @@
+// What a run, or many runs, went through: printed at the end, and the coverage marks that a set of
+// seeds must have reached.
+import { ErrorCode, errorName } from '../../src/wire/errors.ts';
+
+export class Counters {
+  operations = 0;
+  recordsAcked = 0;
+  recordsRead = 0;
+  /** Terms that a replica began to lead in. */
+  elections = 0;
+  crashes = 0;
+  powerCuts = 0;
+  restarts = 0;
+  pauses = 0;
+  partitions = 0;
+  clockJumps = 0;
+  diskErrors = 0;
+  diskFull = 0;
+  slowDisks = 0;
+  bitRot = 0;
+  /** Suffixes cut off a log, by recovery or by a truncation. */
+  truncations = 0;
+  rolls = 0;
+  snapshotWrites = 0;
+  snapshotLoads = 0;
+  snapshotInstalls = 0;
+  repairs = 0;
+  configChanges = 0;
+  trims = 0;
+  duplicates = 0;
+  coldReads = 0;
+  memoryPauses = 0;
+  readonly outcomes = new Map<string, number>();
+
+  began(_what: string): void {
+    this.operations++;
+  }
+
+  ended(what: string, code: number): void {
+    const key = `${what} ${code === 0 ? 'OK' : code < 0 ? 'LOST' : errorName(code)}`;
+    this.outcomes.set(key, (this.outcomes.get(key) ?? 0) + 1);
+  }
+
+  addAll(other: Counters): void {
+    for (const [key, value] of Object.entries(other)) {
+      if (typeof value === 'number') (this as unknown as Record<string, number>)[key]! += value;
+    }
+    for (const [key, value] of other.outcomes) this.outcomes.set(key, (this.outcomes.get(key) ?? 0) + value);
+  }
+
+  /** One line of `name value` pairs. */
+  toString(): string {
+    return Object.entries(this)
+      .filter(([, value]) => typeof value === 'number')
+      .map(([key, value]) => `${key} ${value as number}`)
+      .join(', ');
+  }
+
+  /** Marks that a set of runs should have reached and did not; `nodes` decides which can be. */
+  missing(nodes: number): string[] {
+    const numbers: (keyof Counters)[] = [
+      'elections', 'crashes', 'powerCuts', 'restarts', 'pauses', 'partitions', 'clockJumps', 'diskErrors', 'diskFull', 'bitRot',
+      'truncations', 'rolls', 'snapshotWrites', 'snapshotLoads', 'trims', 'duplicates', 'coldReads', 'memoryPauses',
+    ];
+    if (nodes > 1) numbers.push('snapshotInstalls', 'repairs', 'configChanges');
+    const missing: string[] = numbers.filter((key) => this[key] === 0);
+    for (const [what, code] of MARKS) {
+      if (!this.outcomes.has(`${what} ${errorName(code)}`)) missing.push(`${what} ${errorName(code)}`);
+    }
+    return missing;
+  }
+}
+
+/** Answers that clients must have met. */
+const MARKS: readonly (readonly [string, number])[] = [
+  ['produce', ErrorCode.OFFSET_MISMATCH],
+  ['produce', ErrorCode.FENCED],
+  ['produce', ErrorCode.SEQ_GAP],
+  ['produce', ErrorCode.SEQ_REUSED],
+  ['produce', ErrorCode.PRODUCER_FENCED],
+  ['produce', ErrorCode.STORAGE_FULL],
+  ['produce', ErrorCode.LEADERSHIP_LOST],
+  ['produce', ErrorCode.LOG_STOPPED],
+  ['produce', ErrorCode.TIMEOUT],
+  ['put position', ErrorCode.POSITION_MISMATCH],
+  ['fetch', ErrorCode.OFFSET_OUT_OF_RANGE],
+  ['fetch', ErrorCode.DATA_LOSS],
+];

@@ -1,0 +1,215 @@
+// Makes things go wrong, each kind at its own rate: processes die, machines lose power, freeze and
+// forget, disks fail, fill up and rot, clocks jump, connections break, networks part. And sees to what
+// an operator would: what died is started again, a node whose log stopped is restarted.
+//
+// Invariant: only faults that the design promises to survive. On a lone node bits rot where a second
+// copy exists (index, one of two snapshots or marks, one raft-state) or in sealed segments, where the
+// damage must be found and told.
+import { ErrorCode } from '../../src/wire/errors.ts';
+import type { Prng } from '../support/prng.ts';
+import type { Counters } from './counters.ts';
+import type { Scheduler } from './core/scheduler.ts';
+import { TraceKind } from './core/trace.ts';
+import type { Trace } from './core/trace.ts';
+import type { History } from './history/history.ts';
+import type { Network } from './net/network.ts';
+import type { SimNode } from './node/sim-node.ts';
+import { FAULT_KINDS } from './options.ts';
+import type { FaultKind, SimOptions } from './options.ts';
+import { rotSomething } from './rot.ts';
+
+const SECOND_US = 1_000_000;
+
+export interface NemesisWorld {
+  readonly options: SimOptions;
+  readonly scheduler: Scheduler;
+  readonly network: Network;
+  readonly trace: Trace;
+  readonly counters: Counters;
+  readonly history: History;
+  readonly nodes: readonly SimNode[];
+  /** Names of the clients, as hosts. */
+  readonly clientNames: readonly string[];
+}
+
+export class Nemesis {
+  /** No new faults. */
+  stopped = false;
+  readonly #world: NemesisWorld;
+  readonly #prng: Prng;
+
+  constructor(world: NemesisWorld, prng: Prng) {
+    this.#world = world;
+    this.#prng = prng;
+  }
+
+  begin(): void {
+    for (const kind of FAULT_KINDS) {
+      const everyS = this.#world.options.faults[kind];
+      const prng = this.#prng.fork();
+      if (everyS > 0) this.#next(kind, everyS, prng);
+    }
+    this.#watch();
+  }
+
+  /** Starts what has gone down, after a while; called by the world. */
+  wentDown(node: SimNode): void {
+    const { scheduler } = this.#world;
+    this.#world.counters.restarts++;
+    const pauseUs = this.stopped ? 10_000 : this.#prng.between(1000, this.#prng.chance(0.8) ? 300_000 : 3 * SECOND_US);
+    scheduler.after(pauseUs, () => {
+      if (!node.held) node.start();
+    });
+  }
+
+  /** Ends all faults: what is broken is mended, what is down is started. */
+  heal(): void {
+    const { nodes, network, trace } = this.#world;
+    this.stopped = true;
+    trace.say(TraceKind.FAULT, 'all faults end');
+    network.heal();
+    for (const node of nodes) {
+      node.resume();
+      node.disk.clearFaults();
+      node.disk.totalBytes = Number.MAX_SAFE_INTEGER;
+      node.pace.slowness = 1;
+      node.clock.correct();
+      node.clock.driftPpm = 0;
+    }
+  }
+
+  #next(kind: FaultKind, everyS: number, prng: Prng): void {
+    this.#world.scheduler.after(prng.next(2 * everyS * SECOND_US), () => {
+      if (this.stopped) return;
+      this.#do(kind, prng);
+      this.#next(kind, everyS, prng);
+    });
+  }
+
+  #do(kind: FaultKind, prng: Prng): void {
+    const { counters, scheduler, trace } = this.#world;
+    const node = prng.pick(this.#world.nodes);
+    const say = (text: string): void => trace.say(TraceKind.FAULT, `${node.name} ${text}`);
+    switch (kind) {
+      case 'kill':
+        counters.crashes++;
+        return this.#crashSoon(node, prng, 'process');
+      case 'powerCut':
+        counters.powerCuts++;
+        return this.#crashSoon(node, prng, 'power');
+      case 'stop':
+        return node.stop();
+      case 'pause':
+      case 'freeze':
+        counters.pauses++;
+        node.pause(kind === 'freeze');
+        return scheduler.after(prng.between(10_000, 3 * SECOND_US), () => node.resume());
+      case 'clockJump': {
+        counters.clockJumps++;
+        const ms = prng.pick([1, -1]) * prng.between(1, prng.pick([1000, 100_000, 2_000_000_000])) * prng.pick([1, 1, 5]);
+        say(`has its wall clock moved by ${ms} ms`);
+        node.clock.jumpWall(ms);
+        if (prng.chance(0.5)) scheduler.after(prng.next(5 * SECOND_US), () => node.clock.correct());
+        return;
+      }
+      case 'slowDisk':
+        counters.slowDisks++;
+        node.pace.slowness = prng.pick([10, 100, 1000]);
+        say(`has a disk ${node.pace.slowness} times slower`);
+        return scheduler.after(prng.between(100_000, 4 * SECOND_US), () => (node.pace.slowness = 1));
+      case 'diskErrors':
+        return this.#diskErrors(node, prng, say);
+      case 'diskFull':
+        return this.#diskFull(node, prng, say);
+      case 'rot': {
+        const what = rotSomething(node, prng, this.#world.history);
+        if (what !== '') counters.bitRot++;
+        if (what !== '') say(`has bits rot in ${what}`);
+        return;
+      }
+      case 'reset':
+        return this.#world.trace.say(TraceKind.FAULT, `${node.dropConnections(prng)} connections are reset`);
+      case 'partition':
+      case 'clog':
+        return this.#netFault(kind, node, prng);
+    }
+  }
+
+  /** Now, or in the middle of what comes: after so many more disk operations. */
+  #crashSoon(node: SimNode, prng: Prng, mode: 'process' | 'power'): void {
+    if (node.process === null) return;
+    const keep = prng.pick(['none', 'all', 'random', 'random', 'random'] as const);
+    const crash = (): void => {
+      if (mode === 'power') for (const log of this.#world.history.logs) log.powerCut();
+      node.crash({ mode, keep });
+    };
+    if (prng.chance(0.4)) return crash();
+    const { incarnation, disk } = node;
+    const target = disk.operationCount + prng.between(1, 30);
+    node.haltAt(target, () => {
+      if (node.incarnation === incarnation) crash();
+    });
+  }
+
+  #diskErrors(node: SimNode, prng: Prng, say: (text: string) => void): void {
+    const { scheduler, counters } = this.#world;
+    counters.diskErrors++;
+    const rate = prng.pick([0.02, 0.2, 1]);
+    const call = prng.pick(['sync', 'write', 'read', 'syncDirectory', 'rename', 'open', 'writeNow'] as const);
+    say(`fails ${call} at a rate of ${rate}`);
+    node.disk.rates = { [call]: rate };
+    scheduler.after(prng.between(20_000, 2 * SECOND_US), () => (node.disk.rates = {}));
+  }
+
+  #diskFull(node: SimNode, prng: Prng, say: (text: string) => void): void {
+    const { scheduler, counters, options } = this.#world;
+    counters.diskFull++;
+    const left = prng.pick([0, 4096, 100_000, 1_000_000]);
+    say(`has a disk with ${left} bytes left`);
+    node.disk.totalBytes = node.disk.usedBytes + left;
+    void options;
+    scheduler.after(prng.between(200_000, 6 * SECOND_US), () => (node.disk.totalBytes = Number.MAX_SAFE_INTEGER));
+  }
+
+  #netFault(kind: 'partition' | 'clog', node: SimNode, prng: Prng): void {
+    const { network, counters, clientNames, nodes, scheduler, trace } = this.#world;
+    const others = [...clientNames, ...nodes.filter((other) => other !== node).map((other) => other.name)];
+    const chosen = others.filter(() => prng.chance(0.5));
+    const us = prng.between(50_000, 5 * SECOND_US);
+    counters.partitions++;
+    if (kind === 'clog') {
+      trace.say(TraceKind.FAULT, `${node.name} is clogged for ${chosen.length} hosts`);
+      for (const other of chosen) network.clog(prng.chance(0.5) ? other : node.name, node.name === other ? '' : prng.chance(0.5) ? node.name : other, us);
+      return;
+    }
+    const direction = prng.pick(['both', 'both', 'toLeft', 'toRight'] as const);
+    trace.say(TraceKind.FAULT, `${node.name} is cut off from ${chosen.length} hosts, ${direction}`);
+    network.partition([node.name], chosen, direction);
+    scheduler.after(us, () => {
+      for (const other of chosen) {
+        network.open(node.name, other);
+        network.open(other, node.name);
+      }
+    });
+  }
+
+  /** The operator: a log that stopped for good wants a restart. */
+  #watch(): void {
+    const { scheduler, nodes } = this.#world;
+    scheduler.after(SECOND_US, () => {
+      for (const node of nodes) if (this.#needsRestart(node) && this.#prng.chance(this.stopped ? 1 : 0.3)) node.stop();
+      this.#watch();
+    });
+  }
+
+  #needsRestart(node: SimNode): boolean {
+    if (node.node === null || node.stopping || node.process?.awake === false) return false;
+    for (const slot of node.node.logs.slots()) {
+      const damaged = [...this.#world.history.logs].some((log) => log.uid === slot.uid && log.damaged);
+      if (damaged) continue;
+      if (slot.failure !== '') return true;
+      if (slot.replica?.group.refusal === ErrorCode.LOG_STOPPED) return true;
+    }
+    return node.node.context.journal.failed !== null;
+  }
+}

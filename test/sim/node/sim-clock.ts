@@ -1,0 +1,75 @@
+// The two clocks of one simulated node: they drift against true time, the wall clock jumps, and the
+// monotonic one stands still while the machine under the node is stopped.
+//
+// Invariant: the monotonic clock never goes back while a process lives; it begins anew with each.
+import type { Clock } from '../../../src/replica/clock.ts';
+import type { Scheduler } from '../core/scheduler.ts';
+
+/** 2026-09-21T14:13:20Z, where true time begins, in Unix milliseconds. */
+export const WALL_START_MS = 1_790_000_000_000;
+
+export class SimClock implements Clock {
+  readonly #scheduler: Scheduler;
+  /** Parts per million that both clocks run fast. */
+  #driftPpm = 0;
+  #sinceUs = 0;
+  /** Monotonic microseconds at `#sinceUs`. */
+  #monotonicUs = 0;
+  #wallUs = WALL_START_MS * 1000;
+
+  constructor(scheduler: Scheduler) {
+    this.#scheduler = scheduler;
+  }
+
+  wallMs(): number {
+    return Math.floor((this.#wallUs + this.#elapsedUs()) / 1000);
+  }
+
+  monotonicMs(): number {
+    return (this.#monotonicUs + this.#elapsedUs()) / 1000;
+  }
+
+  set driftPpm(ppm: number) {
+    this.#settle();
+    this.#driftPpm = ppm;
+  }
+
+  jumpWall(ms: number): void {
+    this.#wallUs += ms * 1000;
+  }
+
+  /** How far the wall clock is from true time, in milliseconds. */
+  get wallErrorMs(): number {
+    return this.wallMs() - (WALL_START_MS + Math.floor(this.#scheduler.nowUs / 1000));
+  }
+
+  /** Brings the wall clock back to true time. */
+  correct(): void {
+    this.#settle();
+    this.#wallUs = WALL_START_MS * 1000 + this.#scheduler.nowUs;
+  }
+
+  /** The machine stood still for so long: only the wall clock knows. */
+  frozen(us: number): void {
+    this.#settle();
+    this.#monotonicUs -= us;
+  }
+
+  /** A new process begins to count. */
+  restart(): void {
+    this.#settle();
+    this.#monotonicUs = 0;
+  }
+
+  #settle(): void {
+    const elapsed = this.#elapsedUs();
+    this.#monotonicUs += elapsed;
+    this.#wallUs += elapsed;
+    this.#sinceUs = this.#scheduler.nowUs;
+  }
+
+  #elapsedUs(): number {
+    const us = this.#scheduler.nowUs - this.#sinceUs;
+    return us + Math.floor((us * this.#driftPpm) / 1_000_000);
+  }
+}

@@ -1,0 +1,91 @@
+// Flips bits of what a disk holds, where a lone node can stand it: in what has a second copy, or can be
+// built again, nobody may notice; in a sealed segment the damage must be found and told.
+import { decodeMark, MARK_POSITIONS, SEGMENT_HEAD_SIZE } from '../../src/segment/mark.ts';
+import { segmentFirstIndex } from '../../src/segment/head.ts';
+import type { Prng } from '../support/prng.ts';
+import type { History } from './history/history.ts';
+import type { SimNode } from './node/sim-node.ts';
+
+/** Rots one thing and says what; '' when there was nothing fit. */
+export function rotSomething(node: SimNode, prng: Prng, history: History): string {
+  const paths = node.disk.media.files().map(([path]) => path);
+  switch (prng.next(5)) {
+    case 0:
+      return rotIndex(node, prng, paths);
+    case 1:
+      return rotSnapshot(node, prng, paths);
+    case 2:
+      return rotJournal(node, prng, paths);
+    case 3:
+      return rotMark(node, prng, paths);
+    default:
+      return rotSealed(node, prng, paths, history);
+  }
+}
+
+function flip(node: SimNode, prng: Prng, path: string, from: number, to: number): string {
+  const position = prng.between(from, to - 1);
+  node.disk.corrupt(path, position, 1 << prng.next(8));
+  node.rotted.add(path);
+  return `${path} at ${position}`;
+}
+
+/** An index is built anew from its segment. */
+function rotIndex(node: SimNode, prng: Prng, paths: readonly string[]): string {
+  const found = paths.filter((path) => path.startsWith('logs/') && path.endsWith('.idx'));
+  if (found.length === 0) return '';
+  const path = prng.pick(found);
+  const size = node.disk.contents(path).length;
+  return size === 0 ? '' : flip(node, prng, path, 0, Math.min(size, 4096));
+}
+
+/** The older of two snapshots is enough, and so is the log when nothing was trimmed. */
+function rotSnapshot(node: SimNode, prng: Prng, paths: readonly string[]): string {
+  const found = paths.filter((path) => /\/snapshot-\d{20}$/.test(path) && !node.rotted.has(folderOf(path)));
+  if (found.length === 0) return '';
+  const path = prng.pick(found);
+  node.rotted.add(folderOf(path));
+  return flip(node, prng, path, 0, node.disk.contents(path).length);
+}
+
+/** Of the two copies of the journal one at most is ever damaged. */
+function rotJournal(node: SimNode, prng: Prng, paths: readonly string[]): string {
+  const path = node.rotted.has('raft-state') ? 'raft-state.b' : prng.pick(['raft-state.b']);
+  node.rotted.add('raft-state');
+  return paths.includes(path) ? flip(node, prng, path, 0, node.disk.contents(path).length) : '';
+}
+
+/** The older slot of the newest segment's mark: the newer one is the one that counts. */
+function rotMark(node: SimNode, prng: Prng, paths: readonly string[]): string {
+  const path = newestSegments(paths)[0] === undefined ? '' : prng.pick(newestSegments(paths));
+  if (path === '') return '';
+  const head = node.disk.contents(path).subarray(0, SEGMENT_HEAD_SIZE);
+  const first = segmentFirstIndex(path.slice(path.lastIndexOf('/') + 1));
+  const slots = ([0, 1] as const).map((slot) => decodeMark(head, MARK_POSITIONS[slot], slot, first));
+  if (slots[0] == null || slots[1] == null) return '';
+  const older = slots[0].sequence < slots[1].sequence ? 0 : 1;
+  return flip(node, prng, path, MARK_POSITIONS[older], MARK_POSITIONS[older] + 512);
+}
+
+/** A record that nobody has another copy of. */
+function rotSealed(node: SimNode, prng: Prng, paths: readonly string[], history: History): string {
+  const newest = newestSegments(paths);
+  const found = paths.filter((path) => path.startsWith('logs/') && path.endsWith('.seg') && !newest.includes(path));
+  if (found.length === 0) return '';
+  const path = prng.pick(found);
+  const size = node.disk.contents(path).length;
+  if (size <= SEGMENT_HEAD_SIZE) return '';
+  for (const log of history.logs) if (path.includes(log.uid)) log.damaged = true;
+  return flip(node, prng, path, SEGMENT_HEAD_SIZE, size);
+}
+
+/** Of each folder with segments the last one. */
+function newestSegments(paths: readonly string[]): string[] {
+  const newest = new Map<string, string>();
+  for (const path of paths) if (path.startsWith('logs/') && path.endsWith('.seg')) newest.set(folderOf(path), path);
+  return [...newest.values()];
+}
+
+function folderOf(path: string): string {
+  return path.slice(0, path.lastIndexOf('/'));
+}

@@ -1,0 +1,241 @@
+// One world from its first event to its last: nodes, network, clients, faults and checkers out of one
+// seed. Phase 1 asks for safety while things go wrong. Phase 2 mends everything and asks for liveness:
+// every client comes to rest, every log takes another record and can be read from start to end, before
+// and after a clean stop, and after a power cut that keeps nothing that was not synced.
+//
+// Invariant: nothing here, nor in anything it makes, reads a real clock, a real random source or a timer.
+import { Durability } from '../../src/wire/ops.ts';
+import { Prng } from '../support/prng.ts';
+import { AppendTime } from './checkers/i11-append-time.ts';
+import { AckedPresent } from './checkers/i07-acked-present.ts';
+import { BrokenFrames } from './checkers/i10-broken-frames.ts';
+import { DenseOffsets } from './checkers/i08-dense-offsets.ts';
+import { Fences } from './checkers/fences.ts';
+import { IndexEntries } from './checkers/i09-index-entries.ts';
+import { NoEffect } from './checkers/i12-no-effect.ts';
+import { OneLeader } from './checkers/i01-one-leader.ts';
+import { Order } from './checkers/i06-order.ts';
+import { TermsRise } from './checkers/i02-terms-rise.ts';
+import { TrueRefusals } from './checkers/i13-true-refusals.ts';
+import type { ClientWorld, LogRef, SimClient } from './clients/client.ts';
+import { Fetcher } from './clients/fetcher.ts';
+import { LastWord } from './clients/last-word.ts';
+import { Setup } from './clients/setup.ts';
+import { Violation } from './core/failure.ts';
+import { Scheduler } from './core/scheduler.ts';
+import { Trace, TraceKind } from './core/trace.ts';
+import { Counters } from './counters.ts';
+import { Figures } from './figures.ts';
+import { History } from './history/history.ts';
+import { Watch } from './history/watch.ts';
+import { Nemesis } from './nemesis.ts';
+import { Network } from './net/network.ts';
+import { SimNode } from './node/sim-node.ts';
+import type { SimNodeOptions } from './node/sim-node.ts';
+import type { SimOptions } from './options.ts';
+import { populate } from './population.ts';
+
+const SECOND_US = 1_000_000;
+/** Simulated time that each step of phase 2 may take. */
+const LIVENESS_BOUND_US = 90 * SECOND_US;
+/** Between two looks of the checkers that watch nodes. */
+const LOOK_US = 25_000;
+
+export interface WorldResult {
+  readonly seed: number;
+  readonly violation: Violation | null;
+  readonly hash: string;
+  readonly events: number;
+  readonly simulatedSeconds: number;
+  readonly counters: Counters;
+}
+
+export class World implements ClientWorld {
+  readonly options: SimOptions;
+  readonly scheduler = new Scheduler();
+  readonly trace: Trace;
+  readonly network: Network;
+  readonly counters = new Counters();
+  readonly history: History;
+  readonly nodes: SimNode[] = [];
+  readonly logs: LogRef[] = [];
+  readonly batchBytesMax: number;
+  readonly #figures = new Figures(this.counters);
+  readonly #prng: Prng;
+  readonly #nemesis: Nemesis;
+  readonly #clients: SimClient[] = [];
+  #violation: Violation | null = null;
+
+  constructor(options: SimOptions, lines: ((line: string) => void) | null) {
+    this.options = options;
+    this.trace = new Trace(() => this.scheduler.nowUs, lines);
+    this.#prng = new Prng(options.seed ^ 0x5eed);
+    this.network = new Network(this.scheduler, this.#prng.fork(), options.network);
+    this.batchBytesMax = 64 * 1024;
+    const checkers = [
+      new OneLeader(), new TermsRise(), new Order(), new AckedPresent(), new DenseOffsets(), new IndexEntries(), new BrokenFrames(),
+      new AppendTime(), new NoEffect(), new TrueRefusals(), new Fences(), this.#figures,
+    ];
+    const durabilityOf = (name: string): number => options.logs.find((plan) => plan.name === name)?.durability ?? Durability.FSYNC;
+    this.history = new History(new Watch(checkers), durabilityOf);
+    for (let i = 1; i <= options.nodeCount; i++) this.nodes.push(this.#makeNode(`n${i}`));
+    this.#nemesis = new Nemesis(this, this.#prng.fork());
+  }
+
+  get clientNames(): readonly string[] {
+    return this.#clients.map(({ name }) => name);
+  }
+
+  /** Runs the whole world. Never rejects: what went wrong is in the result. */
+  async run(): Promise<WorldResult> {
+    const onRejection = (error: unknown): void => this.failed(error);
+    process.on('unhandledRejection', onRejection);
+    try {
+      for (const step of [this.#setUp, this.#live, this.#settle, this.#readAll, this.#cleanRestart, this.#powerCut, this.#finish]) {
+        if (this.#violation === null) await step.call(this);
+      }
+    } catch (error) {
+      this.failed(error);
+    } finally {
+      process.off('unhandledRejection', onRejection);
+    }
+    const { counters, trace, scheduler, options } = this;
+    if (this.#violation !== null) trace.say(TraceKind.CHECK, this.#violation.message);
+    return {
+      seed: options.seed, violation: this.#violation, hash: trace.hash, events: scheduler.executed,
+      simulatedSeconds: scheduler.nowUs / SECOND_US, counters,
+    };
+  }
+
+  failed(error: unknown): void {
+    if (this.#violation !== null) return;
+    this.#violation = error instanceof Violation ? error : new Violation('crash', error instanceof Error ? (error.stack ?? error.message) : String(error), { cause: error });
+  }
+
+  // Phases
+
+  async #setUp(): Promise<void> {
+    for (const node of this.nodes) node.start();
+    const replication = this.options.nodeCount as 1 | 3 | 5;
+    const setup = new Setup(this, this.#prng.fork(), this.options.logs, replication);
+    await this.#until(() => setup.done, 30 * SECOND_US, () => 'the logs could not be made');
+    setup.link.close();
+    for (const plan of this.options.logs) {
+      const uid = setup.uids.get(plan.name)!;
+      const history = this.history.log(uid, plan.name);
+      history.retained = plan.retainBytes > 0 || plan.retainMs > 0;
+      this.logs.push({ name: plan.name, fenced: plan.fenced, uid, history, generation: 0 });
+    }
+  }
+
+  async #live(): Promise<void> {
+    this.#clients.push(...populate(this, this.options, this.#prng.fork()));
+    this.#nemesis.begin();
+    this.#look();
+    const endUs = this.scheduler.nowUs + this.options.seconds * SECOND_US;
+    await this.scheduler.run(endUs, () => this.#violation !== null);
+  }
+
+  async #settle(): Promise<void> {
+    this.#nemesis.heal();
+    for (const node of this.nodes) if (node.process === null) node.start();
+    for (const client of this.#clients) client.draining = true;
+    const busy = (): SimClient[] => this.#clients.filter((client) => !client.settled);
+    await this.#until(() => busy().length === 0, LIVENESS_BOUND_US, () => `${busy().map(({ name }) => name).join(', ')} did not come to rest`);
+    for (const client of this.#clients) client.link.close();
+    const words = this.logs.map((ref) => new LastWord(this, `last-word-${ref.name}`, this.#prng.fork(), ref));
+    await this.#until(() => words.every(({ done }) => done), LIVENESS_BOUND_US, () => words.filter(({ done }) => !done).map(({ name, why }) => `${name}: ${why}`).join(', '));
+    for (const word of words) word.link.close();
+  }
+
+  async #readAll(): Promise<void> {
+    const whole = this.logs.filter((ref) => !ref.history.damaged);
+    const readers = whole.map((ref) => new Fetcher(this, `last-reader-${ref.name}`, this.#prng.fork(), ref, 2000, true));
+    await this.#until(() => readers.every(({ done }) => done), LIVENESS_BOUND_US, () => `${readers.filter(({ done }) => !done).map(({ name }) => name).join(', ')} could not read to the end`);
+    for (const reader of readers) reader.link.close();
+  }
+
+  async #cleanRestart(): Promise<void> {
+    const lives = this.nodes.map(({ incarnation }) => incarnation);
+    for (const node of this.nodes) node.stop();
+    await this.#untilUp(lives);
+    await this.#readAll();
+  }
+
+  async #powerCut(): Promise<void> {
+    const lives = this.nodes.map(({ incarnation }) => incarnation);
+    for (const log of this.history.logs) log.powerCut();
+    for (const node of this.nodes) node.crash({ mode: 'power', keep: 'none' });
+    await this.#untilUp(lives);
+    await this.#readAll();
+  }
+
+  async #untilUp(lives: readonly number[]): Promise<void> {
+    const up = (): boolean => this.nodes.every((node, i) => node.node !== null && node.incarnation > lives[i]!);
+    await this.#until(up, LIVENESS_BOUND_US, () => 'a node did not start again');
+  }
+
+  async #finish(): Promise<void> {
+    this.history.watch.finish({ logs: this.history.logs, fates: this.history.fates, nodes: this.nodes });
+  }
+
+  async #until(done: () => boolean, boundUs: number, otherwise: () => string): Promise<void> {
+    const deadlineUs = this.scheduler.nowUs + boundUs;
+    await this.scheduler.run(deadlineUs, () => this.#violation !== null || done());
+    if (this.#violation === null && !done()) throw new Violation('liveness', `${otherwise()} within ${boundUs / SECOND_US} s`);
+  }
+
+  #look(): void {
+    this.scheduler.after(LOOK_US, () => {
+      try {
+        for (const node of this.nodes) this.history.watch.node(node);
+      } catch (error) {
+        this.failed(error);
+      }
+      this.#look();
+    });
+  }
+
+  // Nodes
+
+  #makeNode(name: string): SimNode {
+    const { options } = this;
+    const nodeOptions: SimNodeOptions = {
+      pace: options.pace,
+      mapBackend: options.mapBackend,
+      diskBytes: Number.MAX_SAFE_INTEGER,
+      turnMaxUs: options.turnMaxUs,
+      idleMs: 5000,
+      config: {
+        maxBatchBytes: this.batchBytesMax,
+        segmentBytes: 1 << 20,
+        logsMax: 20,
+        memoryLimitBytes: options.memoryLimitBytes,
+        trashKeepMs: 5000,
+        reserveBytes: 400_000,
+        syncsMax: 4,
+        ballastBytes: 65_536,
+        openLogsMax: options.openLogsMax,
+        cacheBytes: options.cacheBytes,
+        waitsMax: 16,
+      },
+    };
+    const node = new SimNode(name, this.scheduler, this.trace, this.#prng.fork(), nodeOptions, {
+      up: (started) => this.#nodeUp(started),
+      down: (gone) => this.#nemesis.wentDown(gone),
+      crashed: (_node, error) => this.failed(error),
+      logged: () => {},
+      operation: (owner, operation) => this.#figures.operation(operation, owner.node !== null),
+    });
+    node.clock.driftPpm = options.driftPpm;
+    return node;
+  }
+
+  #nodeUp(node: SimNode): void {
+    try {
+      this.history.watch.up(node);
+    } catch (error) {
+      this.failed(error);
+    }
+  }
+}
