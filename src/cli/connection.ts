@@ -138,7 +138,7 @@ function details({ code, detail, message }: SidelogError): string {
   const { range, nextOffset, fence, field, limit } = detail;
   const parts = [
     ...(code === ErrorCode.LOG_NOT_FOUND ? ['see: sidelog log create'] : []),
-    ...(range === undefined ? [] : [`the log has the offsets ${range.logStart} to ${range.committedEnd - 1}`]),
+    ...(range === undefined ? [] : [code === ErrorCode.DATA_LOSS ? `offsets ${range.logStart} to ${range.committedEnd - 1}; go on with --offset ${range.committedEnd}` : `the log has the offsets ${range.logStart} to ${range.committedEnd - 1}`]),
     ...(nextOffset === undefined ? [] : [`the next offset is ${nextOffset}`]),
     ...(fence === undefined ? [] : [`the fence is ${fence}`]),
     ...(field === undefined || message.includes(field) ? [] : [`field ${field}`]),

@@ -4,7 +4,7 @@ import { openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { exitOf, run, serve, skipUnless, spawnSidelog, temporaryFolder } from '../support/sidecar.ts';
+import { endAll, exitOf, run, serve, skipUnless, spawnSidelog, temporaryFolder } from '../support/sidecar.ts';
 import type { RunResult, Server } from '../support/sidecar.ts';
 
 const test = suite('cli/errors');
@@ -16,6 +16,7 @@ test.before(async () => {
 });
 test.after(async () => {
   await server.end();
+  await endAll();
 });
 
 function sidelog(args: string[], input?: string | Buffer): Promise<RunResult> {

@@ -3,7 +3,7 @@
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { exitOf, run, serve, spawnSidelog, temporaryFolder, until } from '../support/sidecar.ts';
+import { endAll, exitOf, run, serve, spawnSidelog, temporaryFolder, until } from '../support/sidecar.ts';
 import type { RunResult, Server } from '../support/sidecar.ts';
 
 const test = suite('cli/round-trip');
@@ -15,6 +15,7 @@ test.before(async () => {
 });
 test.after(async () => {
   await server.end();
+  await endAll();
 });
 
 function sidelog(args: string[], input?: string | Buffer): Promise<RunResult> {

@@ -8,12 +8,14 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { connect } from '../../src/wire/client/client.ts';
-import { BUILT, cleanEnvironment, exitOf, run, serve, skipUnless, spawnSidelog, temporaryFolder, until } from '../support/sidecar.ts';
+import { BUILT, cleanEnvironment, endAll, exitOf, run, serve, skipUnless, spawnSidelog, temporaryFolder, until } from '../support/sidecar.ts';
 import { ErrorCode } from '../../src/wire/errors.ts';
 import { Op } from '../../src/wire/ops.ts';
 import { frame, hello, PREFACE } from '../session/support.ts';
 
 const test = suite('cli/serve');
+
+test.after(endAll);
 
 const openLoopback = ['--listen', '127.0.0.1:0'];
 

@@ -10,6 +10,8 @@ import { join, resolve } from 'node:path';
 /** SIDELOG_BUILT: another built file than the one of `npm run build`. */
 export const BUILT = resolve(process.env['SIDELOG_BUILT'] ?? 'dist/sidelog.cjs');
 const READY_TIMEOUT_MS = 20_000;
+/** No command of the tests takes longer. */
+const RUN_TIMEOUT_MS = 30_000;
 
 const children = new Set<ChildProcess>();
 const folders: string[] = [];
@@ -18,6 +20,13 @@ process.on('exit', () => {
   for (const child of children) child.kill('SIGKILL');
   for (const folder of folders) rmSync(folder, { recursive: true, force: true });
 });
+
+/** For `test.after`: ends what a failed test left running, which would keep this process alive. */
+export async function endAll(): Promise<void> {
+  const left = [...children];
+  for (const child of left) child.kill('SIGKILL');
+  await Promise.all(left.map(exitOf));
+}
 
 /** A folder that is gone after the tests. */
 export function temporaryFolder(): string {
@@ -57,14 +66,16 @@ export function spawnSidelog(args: readonly string[], options: RunOptions = {}):
   return child;
 }
 
-/** Runs `sidelog ARGS` to its end. */
+/** Runs `sidelog ARGS` to its end; one that does not end is killed (code null). */
 export async function run(args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
   const child = spawnSidelog(args, options);
+  const timer = setTimeout(() => child.kill('SIGKILL'), RUN_TIMEOUT_MS);
   const ended = exitOf(child);
   const [stdout, stderr] = [collect(child.stdout), collect(child.stderr)];
   child.stdin?.on('error', () => undefined);
   child.stdin?.end(options.input ?? '');
   const code = await ended;
+  clearTimeout(timer);
   const bytes = await stdout;
   return { code, bytes, stdout: bytes.toString('utf8'), stderr: (await stderr).toString('utf8') };
 }
