@@ -18,6 +18,7 @@ import { type LogEnd, MARK_SLOT_SIZE } from './mark.ts';
 import { type BatchVisitor, Scan } from './scan.ts';
 import type { Segment } from './segment.ts';
 import { removeIfThere } from './segment-file.ts';
+import { storeAgain } from './store-again.ts';
 import type { TermTable } from './terms.ts';
 import { walkDurable } from './walk.ts';
 
@@ -139,6 +140,10 @@ async function recoverNewest(recovery: RecoveryOptions, read: ReadSegment): Prom
   if (decoded.mark === null) return 0;
   const cutBytes = Math.max(0, size - segment.end.position);
   if (cutBytes > 0) await file.truncate(segment.end.position);
+  // A sync of this group may have failed before: then syncing it once more would do nothing.
+  if (options.durability.mode !== 'memory') {
+    await storeAgain(file, decoded.mark.end.position, segment.end.position, yieldTurn);
+  }
   await options.syncGate.run(() => file.sync());
   segment.synced.set(segment.end);
   // The slot that is written is the older one, or the one that was bad.
