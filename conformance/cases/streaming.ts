@@ -1,6 +1,7 @@
 // §10.4: SUBSCRIBE, CREDIT, DELIVER.
 import { area } from '../engine/case.ts';
 import type { Context } from '../engine/context.ts';
+import { Failure } from '../engine/failure.ts';
 import type { Client } from '../net/client.ts';
 import type { Batch } from '../wire/batch.ts';
 import { tlv, u64 } from '../wire/codec.ts';
@@ -27,7 +28,8 @@ async function deliveredUpTo(client: Client, id: number, end: bigint): Promise<B
   const all: Batch[] = [];
   while ((all.at(-1)?.nextOffset ?? 0n) < end) {
     const deliver = await client.deliver(id);
-    if (deliver.error) throw new Error(`the subscription ended with ${deliver.status}`);
+    if (deliver.error) throw new Failure('a subscription', 'a DELIVER with batches', `its end with ${deliver.status}`);
+    if (!deliver.more) throw new Failure('a DELIVER with status 0', 'MORE', 'no MORE');
     all.push(...deliver.batches);
   }
   return all;

@@ -28,7 +28,7 @@ export async function execute(target: Target, cases: readonly Case[], options: E
   let server = '';
   let unreachable: string | null = null;
   try {
-    server = await findFeatures(run);
+    server = await findFeatures({ ...run, scale: Math.max(1, run.scale) });
   } catch (error) {
     if (error instanceof HarnessError) unreachable = error.message;
     // A server that cannot even say HELLO still gets its cases: each says what went wrong.

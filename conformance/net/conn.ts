@@ -64,16 +64,22 @@ export class Conn {
     socket.on('close', () => this.over(this.socket.readableEnded ? 'fin' : 'reset'));
   }
 
-  /** @throws HarnessError when nobody listens or the TLS handshake fails. */
+  /** @throws HarnessError when nobody listens, Failure when the TLS handshake fails. */
   static dial(endpoint: Endpoint, options: DialOptions): Promise<Conn> {
     return new Promise((resolve, reject) => {
       const address = { host: endpoint.host, port: endpoint.port, localAddress: endpoint.localAddress, allowHalfOpen: true };
       const where = `${endpoint.host}:${endpoint.port}`;
       const socket = options.tls ? tls.connect({ ...address, ...options.tls } as tls.ConnectionOptions) : net.connect(address);
+      let isConnected = false;
+      socket.once('connect', () => {
+        isConnected = true;
+      });
       const fail = (why: string): void => {
         clearTimeout(timer);
         socket.destroy();
-        reject(new HarnessError(`cannot connect to ${where}: ${why}`));
+        // Once TCP stands, what goes wrong is the server's doing.
+        if (isConnected) reject(new Failure('the TLS handshake', 'a handshake that succeeds', why));
+        else reject(new HarnessError(`cannot connect to ${where}: ${why}`));
       };
       const timer = setTimeout(() => fail(`nothing in ${options.patienceMs} ms`), options.patienceMs);
       const onError = (error: Error): void => fail(error.message);

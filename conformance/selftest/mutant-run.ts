@@ -7,12 +7,13 @@ import type { Case } from '../engine/case.ts';
 import { execute } from '../engine/execute.ts';
 import type { ExecuteOptions } from '../engine/execute.ts';
 import type { HookName, HookVars, Hooks } from '../engine/hooks.ts';
-import type { Report } from '../engine/result.ts';
+import type { CaseResult, Report } from '../engine/result.ts';
 import { parseTarget } from '../engine/target.ts';
 import type { Target } from '../engine/target.ts';
 import { makeMutation } from './mutations.ts';
 import { OwnServer } from './own-server.ts';
 import { Proxy } from './proxy.ts';
+import { SecondServer } from './second-server.ts';
 import { serveTls, tlsFlaws } from './tls-proxy.ts';
 
 export type MutantKind = 'server' | 'proxy' | 'tls';
@@ -75,30 +76,75 @@ export function runOn(target: Target, cases: readonly Case[], options: TryOption
   return execute(target, cases, settings);
 }
 
-/** @param pristine a running test build without a fault; mutants of the proxy stand before it. */
-export async function runMutant(name: string, cases: readonly Case[], program: string, pristine: OwnServer, options: TryOptions): Promise<Report> {
+/** Cases that want a server with small limits. */
+const SMALL_CASES = ['log/list-in-frames', 'log/too-many'];
+export const SMALL_FLAGS = ['--max-batch', '128KiB', '--max-logs', '700'];
+
+export type BaseName = 'own' | 'small' | 'second';
+
+/** The running servers that mutants of the proxy stand before. */
+export interface Bases {
+  readonly own: OwnServer;
+  readonly small: OwnServer;
+  readonly second: SecondServer | null;
+}
+
+/** Which of our servers a case is for: most for any, some for one with small limits, some for one that lacks a profile. */
+export function baseOf(it: Case): BaseName {
+  if (SMALL_CASES.includes(it.id)) return 'small';
+  return it.needs.some((need) => need.startsWith('absent:') && need !== 'absent:peers') ? 'second' : 'own';
+}
+
+export async function startBases(program: string): Promise<Bases> {
+  const own = newServer(program);
+  const small = new OwnServer({
+    folder: mkdtempSync(join(tmpdir(), 'sidelog-selftest-')), program, isTestBuild: true, tls: true, flags: SMALL_FLAGS, limits: { logs: 700 },
+  });
+  const second = SecondServer.isThere() ? new SecondServer() : null;
+  await Promise.all([own.start(), small.start(), second?.start()]);
+  return { own, small, second };
+}
+
+export async function stopBases({ own, small, second }: Bases): Promise<void> {
+  await Promise.all([own.destroy(), small.destroy(), second?.stop()]);
+}
+
+/** A case's result against the mutant, for each case that could be tried. */
+export async function runMutant(name: string, cases: readonly Case[], program: string, bases: Bases, options: TryOptions): Promise<CaseResult[]> {
   if (kindOf(name) === 'server') {
     const server = newServer(program, name);
     try {
       await server.start();
-      return await runOn(targetOf(server), cases, options);
+      return [...(await runOn(targetOf(server), cases, options)).cases];
     } finally {
       await server.destroy();
     }
   }
-  const behind = (): { host: string; port: number } => ({ host: '127.0.0.1', port: pristine.state().port });
+  const results: CaseResult[] = [];
+  for (const base of ['own', 'small', 'second'] as const) {
+    const own = cases.filter((it) => baseOf(it) === base);
+    if (own.length === 0 || bases[base] === null) continue;
+    results.push(...(await behindProxy(name, own, bases[base], options)));
+  }
+  return results;
+}
+
+async function behindProxy(name: string, cases: readonly Case[], base: OwnServer | SecondServer, options: TryOptions): Promise<readonly CaseResult[]> {
+  const isOwn = base instanceof OwnServer;
+  const behind = { host: '127.0.0.1', port: isOwn ? base.state().port : base.port };
+  const target = (port: number): Target => (isOwn ? targetOf(base, port) : base.target(port));
   if (kindOf(name) === 'tls') {
-    const proxy = await serveTls(name.slice(4), behind(), { cert: readFileSync(pristine.path('cert.pem')), key: readFileSync(pristine.path('key.pem')) });
+    if (!isOwn) return [];
+    const proxy = await serveTls(name.slice(4), behind, { cert: readFileSync(base.path('cert.pem')), key: readFileSync(base.path('key.pem')) });
     try {
-      return await runOn(targetOf(pristine, proxy.port), cases, options);
+      return (await runOn(target(proxy.port), cases, options)).cases;
     } finally {
       await proxy.close();
     }
   }
-  const port = behind();
-  const proxy = new Proxy(() => port, makeMutation(name)!);
+  const proxy = new Proxy(() => behind, makeMutation(name)!);
   try {
-    return await runOn(targetOf(pristine, await proxy.listen()), cases, options);
+    return (await runOn(target(await proxy.listen()), cases, options)).cases;
   } finally {
     await proxy.close();
   }

@@ -56,6 +56,12 @@ function wrongField(argument: string): Mutation {
   return onAnswer((frame) => (isOp(frame, op) ? editOk(frame, (fields) => Object.assign(fields, { [field]: altered(fields[field]) })) : null));
 }
 
+/** `OP.field` of every OK answer is zero or empty. */
+function zeroField(argument: string): Mutation {
+  const [op, field] = argument.split('.') as [OpName, string];
+  return onAnswer((frame) => (isOp(frame, op) ? editOk(frame, (fields) => Object.assign(fields, { [field]: undefined })) : null));
+}
+
 function editExt(edit: (ext: Tlv[], asksUid: boolean) => Tlv[]): Mutation {
   return onAnswer((frame, _link, asked) => {
     const asksUid = asked !== undefined && asked.payload.includes(Buffer.from('00020010', 'hex')) || asked?.payload.includes(Buffer.from('80020010', 'hex')) === true;
@@ -171,6 +177,7 @@ export const answerMutations: Readonly<Record<string, MakeMutation>> = {
   tlv: wrongTlv,
   'no-tlv': withoutTlv,
   answer: wrongField,
+  'answer-zero': zeroField,
   list: listOff,
   stale,
   'end-on': endOn,
@@ -229,8 +236,7 @@ export const answerMutations: Readonly<Record<string, MakeMutation>> = {
   'frame-after-goaway': simple((frame) => (isFatalGoaway(frame) ? [reframe(frame), buildFrame({ op: LAYOUTS.PING.op, id: 1, flags: 1, payload: Buffer.alloc(6) })] : null)),
   'reset-on-goaway': simple((frame, link) => {
     if (!isFatalGoaway(frame)) return null;
-    link.toClient(reframe(frame));
-    link.resetClient();
+    link.resetClient(reframe(frame));
     return [];
   }),
   'end-all-on-broken': simple((frame, link) => {

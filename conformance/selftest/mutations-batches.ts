@@ -13,8 +13,8 @@ function stamp(batch: Buffer, at: number, change: (value: bigint) => bigint): Bu
   return sealHeader(copy);
 }
 
-/** The stamps of the second and every later batch go down. */
-const down = (at: number): Edit => (batches) => batches.map((batch, i) => (i === 0 ? batch : stamp(batch, at, (value) => (value > 1n ? value - 1_000_000_000n : value) & 0xf_ffff_ffffn)));
+/** All batches get the same stamp. */
+const same = (at: number): Edit => (batches) => batches.map((batch) => stamp(batch, at, () => 1n));
 
 const flip = (batch: Buffer, at: number): Buffer => {
   const copy = Buffer.from(batch);
@@ -31,7 +31,7 @@ const EDITS: Readonly<Record<string, Edit>> = {
   'flip-header': (batches) => batches.map((batch) => flip(batch, 33)),
   'flip-body-recrc': (batches) => batches.map((batch) => sealBatch(flip(batch, batch.length - 1))),
   'shift-offset': (batches) => batches.map((batch) => stamp(batch, U64_FIELDS.offset, (value) => value + 1n)),
-  'index-down': down(U64_FIELDS.index),
+  'index-down': same(U64_FIELDS.index),
   'term-down': (batches) => batches.map((batch) => stamp(batch, U64_FIELDS.term, () => 0n)),
   'time-down': (batches) => batches.map((batch, i) => stamp(batch, U64_FIELDS.time, (value) => value - BigInt(i))),
   merge: (batches) => merged(batches),
@@ -45,14 +45,16 @@ const EDITS: Readonly<Record<string, Edit>> = {
   },
 };
 
-/** Two batches become one, with right checksums. */
+/** Two uncompressed neighbours become one, with right checksums. */
 function merged(batches: Buffer[]): Buffer[] {
-  const [first, second, ...rest] = batches;
-  if (first === undefined || second === undefined || first.readUInt16BE(52) !== 0 || second.readUInt16BE(52) !== 0) return batches;
+  const isPlain = (batch: Buffer | undefined): boolean => batch !== undefined && batch.readUInt16BE(52) === 0;
+  const at = batches.findIndex((batch, i) => isPlain(batch) && isPlain(batches[i + 1]));
+  if (at < 0) return batches;
+  const [first, second] = [batches[at]!, batches[at + 1]!];
   const one = Buffer.concat([first, second.subarray(BATCH_HEADER_SIZE)]);
   one.writeUInt32BE(one.length - BATCH_HEADER_SIZE, 44);
   one.writeUInt32BE(first.readUInt32BE(48) + second.readUInt32BE(48), 48);
-  return [sealBatch(one), ...rest];
+  return [...batches.slice(0, at), sealBatch(one), ...batches.slice(at + 2)];
 }
 
 export const batchMutations: Readonly<Record<string, MakeMutation>> = {

@@ -20,6 +20,9 @@ export interface OwnServerOptions {
   readonly isTestBuild: boolean;
   readonly tls: boolean;
   readonly mutant?: string;
+  /** Further flags of `serve`. */
+  readonly flags?: readonly string[];
+  readonly limits?: Readonly<Record<string, number>>;
 }
 
 interface State {
@@ -74,13 +77,13 @@ export class OwnServer implements Hooks {
   /** A target.json for this server, which must be running. */
   manifest(hooks?: Record<string, unknown>): Record<string, unknown> {
     const { port, pid } = this.state();
-    const { tls, isTestBuild } = this.options;
+    const { tls, isTestBuild, limits = {} } = this.options;
     return {
       schema: 'sidelog-target/1', name: isTestBuild ? 'sidelog (test build)' : 'sidelog', spec: '1.0',
       endpoints: [{ node: 1, host: '127.0.0.1', port, pid }], plaintext: true,
       ...(tls ? { tls: { ca: this.path('cert.pem'), servername: 'localhost' } } : {}),
       ...(isTestBuild && tls ? { far: { host: '127.0.0.1', port, localAddress: FAR_ADDRESS } } : {}),
-      ...(isTestBuild ? { features: ALL_FEATURES } : {}), limits: {}, timing: { restart_ms: 15_000 },
+      ...(isTestBuild ? { features: ALL_FEATURES } : {}), limits, timing: { restart_ms: 15_000 },
       ...(hooks ? { hooks } : {}),
     };
   }
@@ -93,7 +96,7 @@ export class OwnServer implements Hooks {
     const errors = openSync(this.path('err.log'), 'a');
     const argv = [
       program, 'serve', '--data-dir', this.path('data'), '--listen', `127.0.0.1:${previous?.port ?? 0}`, '--node-name', 'one', '--shutdown-grace', '5s',
-      '--log-format', 'json', ...(tls ? ['--tls-cert', this.path('cert.pem'), '--tls-key', this.path('key.pem')] : []),
+      '--log-format', 'json', ...(this.options.flags ?? []), ...(tls ? ['--tls-cert', this.path('cert.pem'), '--tls-key', this.path('key.pem')] : []),
     ];
     const child = spawn(process.execPath, argv, {
       stdio: ['ignore', output, errors], detached: true,

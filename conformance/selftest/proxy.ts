@@ -24,7 +24,8 @@ export interface Link {
   endClient(): void;
   /** Both sides at once. */
   destroy(): void;
-  resetClient(): void;
+  /** Sends this, then a reset. */
+  resetClient(last: Buffer): void;
 }
 
 /** Hooks that return null leave things as they are. */
@@ -137,9 +138,10 @@ class ProxyLink implements Link {
     this.client.end();
   }
 
-  resetClient(): void {
-    this.client.resetAndDestroy();
-    this.upstream.destroy();
+  resetClient(last: Buffer): void {
+    // A close with unread bytes is a reset; resetAndDestroy() would send a FIN first.
+    this.client.pause();
+    this.client.write(last, () => this.destroy());
   }
 
   destroy(): void {

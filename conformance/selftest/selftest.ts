@@ -9,10 +9,9 @@ import { NoHooks } from '../engine/hooks.ts';
 import { buildTestServer } from './build-server.ts';
 import { brokenPromises, nullPasses, survivors, vacuous } from './gates.ts';
 import type { Gate, Matrix } from './gates.ts';
-import { exists, kindOf, newServer, runMutant, runOn, targetOf } from './mutant-run.ts';
-import type { TryOptions } from './mutant-run.ts';
+import { baseOf, exists, kindOf, runMutant, runOn, startBases, stopBases, targetOf } from './mutant-run.ts';
+import type { Bases, TryOptions } from './mutant-run.ts';
 import { nullServers, serveNull } from './null-servers.ts';
-import type { OwnServer } from './own-server.ts';
 import { isQuick, plan } from './plan.ts';
 import { serverMutants } from './server-mutants.ts';
 
@@ -42,16 +41,15 @@ export async function selftest(options: SelftestOptions): Promise<SelftestResult
   const began = performance.now();
   const { log } = options;
   const program = await buildTestServer(process.cwd());
-  const pristineServer = newServer(program);
+  const bases = await startBases(program);
   const matrix: Matrix = new Map();
   const gates: Gate[] = [];
   const pristine: Report[] = [];
   const nulls = new Map<string, Map<string, Status>>();
   const wanted = (name: string): boolean => options.only.length === 0 || options.only.some((word) => name.includes(word));
   try {
-    await pristineServer.start();
     if (options.only.length === 0) {
-      gates.push(...(await pristineGates(pristineServer, options, pristine)));
+      gates.push(...(await pristineGates(bases, options, pristine)));
       gates.push(...(await nullGates(options, nulls)));
     }
     const cases = options.mode === 'quick' ? allCases.filter(isQuick) : allCases;
@@ -61,12 +59,12 @@ export async function selftest(options: SelftestOptions): Promise<SelftestResult
     for (const [mutant, expecting] of chosen) {
       if (!wanted(mutant) || !exists(mutant, serverMutants.map(({ name }) => name))) continue;
       const run = options.wholeMatrix && kindOf(mutant) === 'proxy' ? cases.filter(isQuick).concat(expecting.filter((it) => !isQuick(it))) : expecting;
-      matrix.set(mutant, await tryMutant(mutant, run, program, pristineServer, options));
+      matrix.set(mutant, await tryMutant(mutant, run, program, bases, options));
     }
     gates.push(survivors(matrix, chosen));
     if (options.mode === 'full') gates.push(vacuous(matrix, options.only.length === 0 ? cases : []), brokenPromises(matrix, chosen));
   } finally {
-    await pristineServer.destroy();
+    await stopBases(bases);
   }
   const seconds = (performance.now() - began) / 1000;
   log(`${matrix.size} mutants, ${seconds.toFixed(0)} s`);
@@ -80,13 +78,13 @@ function unknownMutants(promised: ReadonlyMap<string, readonly Case[]>): Gate {
   return { name: 'every mutant that a case names exists', problems: [...problems, ...orphans] };
 }
 
-async function tryMutant(name: string, cases: readonly Case[], program: string, pristine: OwnServer, options: SelftestOptions): Promise<Map<string, Status>> {
+async function tryMutant(name: string, cases: readonly Case[], program: string, bases: Bases, options: SelftestOptions): Promise<Map<string, Status>> {
   const settings: TryOptions = { scale: MUTANT_SCALE, seed: options.seed, jobs: 4 };
   const began = performance.now();
-  const report = await runMutant(name, cases, program, pristine, settings);
-  const statuses = new Map(report.cases.map(({ id, status }) => [id, status]));
+  const results = await runMutant(name, cases, program, bases, settings);
+  const statuses = new Map(results.map(({ id, status }) => [id, status]));
   const caught = [...statuses.values()].filter((status) => status === 'fail').length;
-  const missed = report.cases.filter(({ status }) => status !== 'fail').map(({ id, status, reason }) => `${id} ${status}${reason ? ` (${reason.slice(0, 120)})` : ''}`);
+  const missed = results.filter(({ status }) => status !== 'fail').map(({ id, status, reason }) => `${id} ${status}${reason ? ` (${reason.slice(0, 120)})` : ''}`);
   options.log(`${caught === 0 ? 'SURVIVED' : 'caught  '} ${name} by ${caught} of ${statuses.size}, ${((performance.now() - began) / 1000).toFixed(1)} s${options.wholeMatrix ? '' : missed.length > 0 ? `; missed by ${missed.join('; ')}` : ''}`);
   return statuses;
 }
@@ -100,16 +98,24 @@ function quickPlan(promised: ReadonlyMap<string, Case[]>, seed: number): Map<str
   return chosen;
 }
 
-async function pristineGates(server: OwnServer, options: SelftestOptions, reports: Report[]): Promise<Gate[]> {
+async function pristineGates(bases: Bases, options: SelftestOptions, reports: Report[]): Promise<Gate[]> {
   const gates: Gate[] = [];
-  const cases = options.mode === 'quick' ? allCases.filter(isQuick) : allCases;
-  for (const transport of options.mode === 'quick' ? (['plain'] as const) : (['plain', 'tls'] as const)) {
-    options.log(`pristine server, ${cases.length} cases, ${transport}`);
-    const report = await runOn(targetOf(server), cases, { scale: 2, seed: options.seed, jobs: 3, transport, crashRounds: 3 });
+  const quick = options.mode === 'quick';
+  const cases = quick ? allCases.filter(isQuick) : allCases;
+  const settings = { scale: 2, seed: options.seed, jobs: 3, crashRounds: 3, reruns: 1 } as const;
+  const add = (name: string, report: Report): void => {
     reports.push(report);
     const bad = report.cases.filter(({ status }) => ['fail', 'error', 'flaky', 'warn'].includes(status));
-    gates.push({ name: `our server without a fault fails nothing (${transport})`, problems: bad.map(({ id, status, reason, expected, actual }) => `${id} ${status}: ${reason}; expected ${expected}, got ${actual}`) });
-  }
+    const problems = bad.map(({ id, status, reason, expected, actual }) => `${id} ${status}: ${reason}; expected ${expected}, got ${actual}`);
+    gates.push({ name: `${name} fails nothing`, problems });
+    options.log(`${name}: ${report.cases.length - bad.length} of ${report.cases.length} cases without a failure, ${report.seconds.toFixed(0)} s; ${report.verdict}`);
+  };
+  const own = cases.filter((it) => baseOf(it) === 'own');
+  add('our server without a fault', await runOn(targetOf(bases.own), own, settings));
+  if (bases.second) add('the second implementation', await runOn(bases.second.target(), cases.filter((it) => baseOf(it) !== 'small'), settings));
+  if (quick) return gates;
+  add('our server without a fault, over TLS', await runOn(targetOf(bases.own), own, { ...settings, transport: 'tls' }));
+  add('our server with small limits', await runOn(targetOf(bases.small), cases.filter((it) => baseOf(it) === 'small'), settings));
   return gates;
 }
 

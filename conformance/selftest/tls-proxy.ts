@@ -83,14 +83,13 @@ export async function serveTls(name: string, target: Endpoint, identity: { cert:
     sockets.add(socket);
     socket.on('error', () => socket.destroy());
     socket.on('close', () => sockets.delete(socket));
-    socket.once('data', (first: Buffer) => {
-      socket.pause();
-      if (first[0] === 0x16 && !flaw.refuseTls) {
-        socket.unshift(first);
-        secure.emit('connection', socket);
-        socket.resume();
-      } else if (first[0] === 0x16 || flaw.refusePlain) socket.destroy();
-      else pass(socket, first);
+    socket.once('readable', () => {
+      const first = socket.read(1) as Buffer | null;
+      if (first === null) return void socket.destroy();
+      socket.unshift(first);
+      if (first[0] === 0x16 && !flaw.refuseTls) secure.emit('connection', socket);
+      else if (first[0] === 0x16 || flaw.refusePlain) socket.destroy();
+      else pass(socket, socket.read() as Buffer);
     });
   });
   await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve));
