@@ -129,11 +129,13 @@ export class Flusher {
   /** Stops all writing for good; what is in flight ends by itself and reports nothing. */
   fail(error: DiskError): void {
     if (this.state === LogState.FAILED || this.state === LogState.CLOSED) return;
+    // Whoever is told ENOSPC or EDQUOT waits for `resumed`, which never comes after a failed sync or cut.
+    const final = isFull(error) ? new DiskError('EIO', 'write', error.path, { cause: error }) : error;
     this.state = LogState.FAILED;
-    this.error = error;
+    this.error = final;
     this.#cut = null;
-    for (const { reject } of this.#cutWaiters.splice(0)) reject(error);
-    this.events?.failed(error);
+    for (const { reject } of this.#cutWaiters.splice(0)) reject(final);
+    this.events?.failed(final);
   }
 
   /** Waits for what runs beside the loop. The caller has waited for `whenIdle`. */
@@ -186,9 +188,8 @@ export class Flusher {
 
   #writeFailed(error: unknown): void {
     if (!(error instanceof DiskError)) throw error;
-    const full = error.code === 'ENOSPC' || error.code === 'EDQUOT';
     // What a failed sync (or a name in doubt) left on disk is unknown, whatever the code: that is final.
-    if (full && !this.#writer.inDoubt) this.#diskFull(error);
+    if (isFull(error) && !this.#writer.inDoubt) this.#diskFull(error);
     else this.fail(error);
   }
 
@@ -240,4 +241,8 @@ export class Flusher {
     }
     for (const resolve of this.#syncWaiters.splice(0)) resolve();
   }
+}
+
+function isFull(error: DiskError): boolean {
+  return error.code === 'ENOSPC' || error.code === 'EDQUOT';
 }
