@@ -42,7 +42,7 @@ export class PendingRing<Session> {
     this.allocate(CAPACITY_START);
   }
 
-  /** Requests in the ring, expired ones included until their turn came. */
+  /** Requests in the ring, with expired ones that stand behind others. */
   get length(): number {
     return this.tail - this.head;
   }
@@ -65,7 +65,7 @@ export class PendingRing<Session> {
     c: number,
     extra: unknown,
   ): number {
-    if (this.tail - this.head > this.mask) this.grow();
+    if (this.tail - this.head > this.mask) this.makeRoom();
     const slot = this.tail & this.mask;
     this.tail += 1;
     this.waits[slot] = waitIndex;
@@ -93,8 +93,9 @@ export class PendingRing<Session> {
     this.visiting = true;
     while (this.head !== this.tail) {
       const slot = this.head & this.mask;
-      if (this.waits[slot]! > upToIndex || this.tickets[slot]! > ticket) break;
+      // One that was answered already holds up nobody.
       if (this.sessions[slot] !== null) {
+        if (this.waits[slot]! > upToIndex || this.tickets[slot]! > ticket) break;
         visitor.released(this, slot);
         // A push during the visit may have moved everything to larger arrays.
         this.clear(this.head & this.mask);
@@ -127,6 +128,8 @@ export class PendingRing<Session> {
     }
     this.nextDeadlineMs = next;
     this.visiting = false;
+    while (this.head !== this.tail && this.sessions[this.head & this.mask] === null) this.head += 1;
+    if (this.head === this.tail) this.emptied();
   }
 
   /**
@@ -209,13 +212,23 @@ export class PendingRing<Session> {
     if (this.mask >= CAPACITY_KEPT_MAX) this.allocate(CAPACITY_START);
   }
 
-  private grow(): void {
+  /**
+   * Leaves out what was answered already: behind one request that waits for long, others may come and
+   * expire without end. Not during a visit, which walks by place.
+   */
+  private makeRoom(): void {
     // A shallow copy keeps the old arrays while `allocate` replaces them.
     const from = { ...this };
-    this.allocate((this.mask + 1) * 2);
-    for (let at = this.head; at !== this.tail; at++) {
+    let live = this.tail - this.head;
+    if (!this.visiting) for (let at = this.head; at !== this.tail; at++) if (this.sessions[at & this.mask] === null) live -= 1;
+    const capacity = this.mask + 1;
+    this.allocate(live > capacity / 2 ? capacity * 2 : capacity);
+    this.tail = this.head;
+    for (let at = from.head; at !== from.tail; at++) {
       const source = at & from.mask;
-      const slot = at & this.mask;
+      if (!this.visiting && from.sessions[source] === null) continue;
+      const slot = this.tail & this.mask;
+      this.tail += 1;
       this.sessions[slot] = from.sessions[source]!;
       this.extras[slot] = from.extras[source];
       this.waits[slot] = from.waits[source]!;

@@ -34,6 +34,26 @@ function add(ring: PendingRing<string>, session: string, id: number, wait: numbe
   ring.push(wait, ticket, deadline, session, id, 1, 0, 0, 0, 0, null);
 }
 
+test('requests that expired behind one that waits for long take no room', () => {
+  const ring = new PendingRing<string>();
+  const journal = new Journal();
+  add(ring, 'patient', 1, 5);
+  for (let i = 0; i < 10_000; i++) {
+    add(ring, 'hasty', i, 0, 0, i);
+    ring.release(4, 0, journal);
+    ring.expire(i, journal);
+  }
+  assert.is(journal.take().length, 10_000);
+  assert.ok(ring.length <= 64, `${ring.length} places are taken`);
+  add(ring, 'patient', 2, 6, 0, 10_001);
+  ring.expire(10_000, journal);
+  ring.release(5, 0, journal);
+  assert.equal(journal.take(), ['patient:1']);
+  ring.expire(10_001, journal);
+  assert.equal(journal.take(), ['patient:2T']);
+  assert.is(ring.length, 0, 'what expired at the front is gone at once');
+});
+
 test('requests are released up to the committed index, in order of arrival', () => {
   const ring = new PendingRing<string>();
   const journal = new Journal();
@@ -162,9 +182,7 @@ test('a visitor may push, also when that moves the ring to larger arrays', () =>
   ring.expire(5, visitor);
   assert.is(seen.length, 64);
   ring.release(1, 0, visitor);
-  assert.is(seen.length, 64, 'expired ones still hold their place until theirs commits');
-  ring.release(9, 0, visitor);
-  assert.is(seen.length, 128);
+  assert.is(seen.length, 128, 'expired ones hold up nobody');
 });
 
 test('growing during a visit wipes no other request', () => {
@@ -217,14 +235,14 @@ class DumbList {
     const lines: string[] = [];
     while (this.list.length > 0 && this.list[0]!.wait <= index && this.list[0]!.ticket <= ticket) {
       const w = this.list.shift()!;
-      if (w.deadline !== 0) lines.push(`${w.session}:${w.id}${w.failure === 0 ? '' : `!${w.failure}`}`);
+      lines.push(`${w.session}:${w.id}${w.failure === 0 ? '' : `!${w.failure}`}`);
     }
     return lines;
   }
 
   expire(now: number): string[] {
-    const due = this.list.filter((w) => w.deadline !== 0 && w.deadline <= now);
-    for (const w of due) w.deadline = 0;
+    const due = this.list.filter((w) => w.deadline <= now);
+    this.list = this.list.filter((w) => w.deadline > now);
     return due.map((w) => `${w.session}:${w.id}T`);
   }
 
@@ -268,7 +286,7 @@ test('it does what a dumb list does', () => {
         dumb.fail(from, confirmed, LOST);
         last = from - 1;
       }
-      assert.is(ring.length, dumb.list.length, where);
+      assert.ok(ring.length >= dumb.list.length, where);
     }
   }
 });
