@@ -44,6 +44,8 @@ export class Connection implements SessionHost {
     this.socket.on('end', () => session.peerEnded(this.ports.monotonicMs()));
     this.socket.on('close', this.onClose);
     if (!this.nodePaused) this.socket.resume();
+    // The listener's look at the first byte makes the stream flow in the next tick, wanted or not.
+    else process.nextTick(() => this.setNodePaused(this.nodePaused));
   }
 
   /** Deadlines: called a few times a second, after the poll phase. */
