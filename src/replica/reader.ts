@@ -4,6 +4,7 @@
 // Invariant: no entry above `limitIndex` is ever returned, and no control batch; a run ends at the limit
 // or at the first batch with which it would exceed `bytesMax`, and holds at least one if there is one.
 import { batchCount, baseOffset, batchSize, isControl } from '../wire/batch.ts';
+import { DamageError, type DamageRange } from '../segment/damage.ts';
 import type { SegmentedLog } from '../segment/log.ts';
 
 /** What one read found; `bytes` 0 means that there are only control batches up to the limit. */
@@ -57,6 +58,8 @@ export function readCachedData(log: SegmentedLog, index: number, bytesMax: numbe
   while (wantsMore(run, bytesMax, limitIndex)) {
     const found = log.readCached(run.nextIndex, bytesMax - run.bytes, limitIndex);
     if (found === null) return null;
+    // Nothing where there must be something: `readStoredData` says what that means.
+    if (found.nextIndex === run.nextIndex) return run.bytes > 0 ? run : null;
     if (!run.add(found.buffers, found.nextIndex, bytesMax)) break;
   }
   return run;
@@ -71,6 +74,10 @@ export async function readStoredData(log: SegmentedLog, index: number, bytesMax:
   while (wantsMore(run, bytesMax, limitIndex)) {
     const found = log.readCached(run.nextIndex, bytesMax - run.bytes, limitIndex);
     if (found !== null) {
+      if (found.nextIndex === run.nextIndex) {
+        if (run.bytes > 0) break;
+        throw new DamageError(missingEnd(log, limitIndex));
+      }
       if (!run.add(found.buffers, found.nextIndex, bytesMax)) break;
       continue;
     }
@@ -83,6 +90,19 @@ export async function readStoredData(log: SegmentedLog, index: number, bytesMax:
     }
   }
   return run;
+}
+
+/** The entries behind the end of the log that are committed all the same: a snapshot knows of them. */
+function missingEnd(log: SegmentedLog, limitIndex: number): DamageRange {
+  return {
+    file: 'the newest segment',
+    position: 0,
+    firstIndex: log.lastIndex + 1,
+    lastIndex: limitIndex,
+    firstOffset: log.nextOffset,
+    lastOffset: log.nextOffset - 1,
+    reason: 'entries below a snapshot are missing at the end of the log',
+  };
 }
 
 function wantsMore(run: DataRun, bytesMax: number, limitIndex: number): boolean {

@@ -55,9 +55,16 @@ export async function recoverLog(recovery: RecoveryOptions): Promise<RecoveredLo
   const read = await readHeads(disk, directory, logUid, firstIndexes, damaged);
   const newest = read[read.length - 1]!;
   await visitSealed(recovery, read);
-  const cutBytes = await recoverNewest(recovery, newest);
+  let cutBytes: number;
+  try {
+    cutBytes = await recoverNewest(recovery, newest);
+    await disk.syncDirectory(directory);
+  } catch (error) {
+    // Whoever asks again opens them again: what is left open now stays open for ever.
+    await newest.segment.letGo();
+    throw error;
+  }
   if (newest.decoded.mark === null) damaged(unknownEnd(newest.segment, newest.segment.end));
-  await disk.syncDirectory(directory);
   return {
     segments: read.map(({ segment }) => segment),
     end: newest.segment.end.copy(),

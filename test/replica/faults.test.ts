@@ -1,9 +1,11 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { ErrorCode } from '../../src/wire/errors.ts';
 import { Op } from '../../src/wire/ops.ts';
 import { getPositionRequest, putPositionRequest } from '../../src/wire/requests-read.ts';
 import { getPositionResponse, putPositionResponse } from '../../src/wire/responses-data.ts';
 import { Prng } from '../support/prng.ts';
+import type { DiskCall } from '../support/sim-disk.ts';
 import type { TestClient } from './support.ts';
 import { records, sized, valuesOf, World } from './support.ts';
 
@@ -46,6 +48,56 @@ test('a log that failed does not hold back the memory of the others', async () =
   assert.ok(ids.every((id) => client.produced(id)!.code === 'LEADERSHIP_LOST'));
   assert.is(world.node.context.memory.bytes, 0);
   assert.equal(world.pauses, [true, false]);
+});
+
+test('a sync that fails for want of room stops the log like any other failed sync', async () => {
+  for (const code of ['ENOSPC', 'EDQUOT']) {
+    const { world, client } = await ready();
+    await client.produce('default', records('safe'));
+    world.disk.failNext('sync', code, /\.seg$/);
+    const inFlight = client.sendProduce('default', records('a'));
+    await world.settle();
+    assert.is(client.produced(inFlight)?.code, 'LEADERSHIP_LOST', 'it may or may not be on disk');
+    assert.is((await client.produce('default', records('b'))).code, 'LOG_STOPPED', 'room would not help');
+    assert.equal(valuesOf((await client.fetch('default')).value.batches), ['0:safe']);
+  }
+});
+
+test('a log that cannot be opened leaves no file open, however often it is tried', async () => {
+  const faults: [DiskCall, string, RegExp][] = [['open', 'EMFILE', /\.idx$/], ['syncDirectory', 'ENOSPC', /00000001$/]];
+  for (const [call, code, path] of faults) {
+    const { world, client } = await ready();
+    await client.produce('default', records('safe'));
+    const next = await world.crash({ mode: 'process' });
+    const asker = await next.connect();
+    const { openFileCount } = next.disk;
+    next.disk.failNext(call, code, path, 5);
+    for (let i = 0; i < 5; i++) assert.is((await asker.produce('default', records('a'))).code, 'OVERLOADED');
+    assert.is(next.disk.openFileCount, openFileCount, `${call} failed`);
+    await next.advance(5000);
+    assert.is((await asker.produce('default', records('b'))).code, 'OK');
+  }
+});
+
+test('entries that a snapshot knows and no segment has are DATA_LOSS to readers, and hang nobody', async () => {
+  const { world, client } = await ready({ segmentBytes: MIB });
+  for (let i = 0; i < 4; i++) assert.is((await client.produce('default', sized(600 * 1024))).code, 'OK');
+  const [uid] = await world.disk.list('logs');
+  await world.stop();
+  const folder = `logs/${uid!}/00000001`;
+  const newest = (await world.disk.list(folder)).filter((name) => name.endsWith('.seg')).sort().pop()!;
+  await world.disk.unlink(`${folder}/${newest}`);
+  const next = await world.restart();
+  const reader = await next.connect();
+  const { committedEnd } = (await reader.describe('default')).value;
+  assert.is(committedEnd, 4);
+  assert.is((await reader.fetch('default', { value: 2 })).code, 'OK');
+  assert.is((await reader.fetch('default', { value: 3 })).code, 'DATA_LOSS');
+  const subscription = reader.sendSubscribe('default', { value: 2, creditBytes: 8 * MIB });
+  await next.settle();
+  assert.is(reader.delivered(subscription).end?.code, ErrorCode.DATA_LOSS);
+  assert.ok(reader.delivered(subscription).bytes.length > 500 * 1024, 'what there is comes first');
+  assert.is((await reader.produce('default', records('a'))).code, 'LOG_STOPPED');
 });
 
 test('a failed write other than for want of room stops the log, too', async () => {
