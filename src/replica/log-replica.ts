@@ -368,7 +368,8 @@ export class LogReplica implements GroupEvents, PendingVisitor<Session> {
     if (error instanceof TrimmedError) return { code: ErrorCode.OFFSET_OUT_OF_RANGE, options: {} };
     if (error instanceof DamageError) {
       this.context.logEvent('error', 'damage found', { log: this.descriptor.name, damage: error.message });
-      const committedEnd = error.lastOffset < error.firstOffset ? this.committedEnd : error.lastOffset + 1;
+      // Not beyond the end that readers know: what is damaged there cannot be asked for.
+      const committedEnd = error.lastOffset < error.firstOffset ? this.committedEnd : Math.min(error.lastOffset + 1, this.committedEnd);
       const range = { logStart: error.firstOffset, committedEnd };
       return { code: ErrorCode.DATA_LOSS, options: { range, message: 'these records are damaged on disk' } };
     }

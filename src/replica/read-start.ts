@@ -69,6 +69,15 @@ export function readErrorOptions(log: LogReplica, code: ErrorCode): ErrorOptions
   }
 }
 
+/**
+ * The same, of a log that may be damaged: where batches are lost their borders are unknown, and the search
+ * by offset ends behind them. A committed record is never looked for above the commit index.
+ */
+export function indexToServe(log: LogReplica, offset: number): number {
+  const index = indexToRead(log.log, offset);
+  return offset < log.committedEnd ? Math.min(index, log.commitIndex) : index;
+}
+
 /** Index of the batch that holds the record `offset`, or of the one that will: lastIndex + 1. */
 export function indexToRead(log: SegmentedLog, offset: number): number {
   if (log.lastIndex < log.firstIndex) return log.firstIndex;

@@ -85,6 +85,11 @@ export async function readStoredData(log: SegmentedLog, index: number, bytesMax:
       const stored = await log.read(run.nextIndex, bytesMax - run.bytes, limitIndex);
       if (!run.add(stored.buffers, stored.lastIndex + 1, bytesMax)) break;
     } catch (error) {
+      // What was only the log's own bookkeeping is no loss to a reader.
+      if (error instanceof DamageError && holdsNoRecord(error) && error.lastIndex >= run.nextIndex) {
+        run.nextIndex = error.lastIndex + 1;
+        continue;
+      }
       if (run.bytes === 0) throw error;
       break;
     }
@@ -103,6 +108,10 @@ function missingEnd(log: SegmentedLog, limitIndex: number): DamageRange {
     lastOffset: log.nextOffset - 1,
     reason: 'entries below a snapshot are missing at the end of the log',
   };
+}
+
+function holdsNoRecord({ firstIndex, lastIndex, firstOffset, lastOffset }: DamageRange): boolean {
+  return lastIndex >= firstIndex && lastOffset === firstOffset - 1;
 }
 
 function wantsMore(run: DataRun, bytesMax: number, limitIndex: number): boolean {

@@ -14,7 +14,7 @@ import type { Client } from './client.ts';
 import type { Waiting } from './deadlines.ts';
 import { NOT_QUEUED } from './deadlines.ts';
 import type { LogReplica } from './log-replica.ts';
-import { indexToRead, judgeStart, readErrorOptions, startOf } from './read-start.ts';
+import { indexToServe, judgeStart, readErrorOptions, startOf } from './read-start.ts';
 import type { ReadSpec } from './read-start.ts';
 import { readCachedData, readStoredData } from './reader.ts';
 import type { DataRun } from './reader.ts';
@@ -87,7 +87,7 @@ export class Subscription implements Waiting {
       if (offset === NONE) return this.fail(ErrorCode.POSITION_NOT_FOUND);
       const code = judgeStart(log, offset, this.#spec.prevTerm);
       if (code !== 0) return this.fail(code);
-      this.#nextIndex = indexToRead(log.log, offset);
+      this.#nextIndex = indexToServe(log, offset);
       this.#start(offset);
     } catch (error) {
       if (!(error instanceof ColdError)) throw error;

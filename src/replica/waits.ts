@@ -14,7 +14,7 @@ import type { Client } from './client.ts';
 import type { Waiting } from './deadlines.ts';
 import { NOT_QUEUED } from './deadlines.ts';
 import type { LogReplica } from './log-replica.ts';
-import { indexToRead, judgeStart, readErrorOptions, startOf } from './read-start.ts';
+import { indexToServe, judgeStart, readErrorOptions, startOf } from './read-start.ts';
 import type { ReadSpec } from './read-start.ts';
 import { readCachedData, readStoredData } from './reader.ts';
 import type { DataRun } from './reader.ts';
@@ -102,7 +102,7 @@ export class Fetch implements Waiting {
       return this.#final || this.client.session.draining ? this.#answer(null) : this.#wait(this.#bytesMin);
     }
     if (!this.client.mayRead) return this.client.stall(this);
-    const index = indexToRead(log.log, offset);
+    const index = indexToServe(log, offset);
     const run = readCachedData(log.log, index, this.#bytesMax, log.commitIndex);
     if (run !== null) return this.#take(run);
     this.#await(

@@ -175,6 +175,17 @@ test('a sealed segment that was cut costs what was cut', async () => {
   await assertLost((dataDir) => truncateSync(files(dataDir, /\.seg$/)[1]!, 150_000), [[1160, 2039]], 146_420);
 });
 
+test('the newest segment cut below a snapshot costs what was cut: nothing spins, nothing is passed over in silence', async () => {
+  for (const [size, firstLost] of [[100, 2040], [150_000, 2180]] as const) {
+    const { small: reading, other, verify } = await after((dataDir) => truncateSync(files(dataDir, /\.seg$/)[2]!, size));
+    assert.is(reading!.refused, null, `cut to ${size}`);
+    assert.is(reading!.lost[0]![0], firstLost, `cut to ${size}`);
+    assert.is(reading!.got, firstLost, `cut to ${size}`);
+    assert.equal(other, { got: 200, lost: [], refused: null });
+    assert.is(verify.code, 1);
+  }
+});
+
 /** Nothing is lost; verify tells of it or not. */
 async function assertWhole(damage: (dataDir: string) => void, verifyCode: number): Promise<void> {
   const { small: reading, other, verify, position } = await after(damage);
