@@ -132,10 +132,20 @@ export class Logs {
         throw error;
       }
       const descriptor = { ...this.#newDescriptor(name, deleted.settings), formerUid: trashUid };
-      const folder = await this.#files.beginRestore(trashUid, descriptor);
+      const folder = await this.#files.beginRestore(trashUid, descriptor).catch(async (error: unknown) => {
+        await this.#backToTrash(deleted);
+        throw error;
+      });
       await this.#finishRestore(folder, descriptor);
       return descriptor;
     });
+  }
+
+  /** After a restore that failed to begin: what the trash still has as it was can be asked for again. */
+  async #backToTrash(deleted: LogDescriptor): Promise<void> {
+    const found = (await this.#files.findTrash().catch(() => [])).find(({ uid }) => uid === deleted.uid);
+    const { descriptor } = found ?? { descriptor: '' };
+    if (typeof descriptor !== 'string' && descriptor.uid === deleted.uid) this.trash.add(deleted);
   }
 
   /** Nothing is changed for a log that cannot be restored. */

@@ -390,4 +390,22 @@ test('describes the cluster of one, transfers to itself, removes nobody', async 
   assert.is((await other.call(Op.REMOVE_NODE, removeNodeRequest, { node: 'n1', flags: 0 }, EMPTY)).code, 'FORBIDDEN');
 });
 
+test('a restore that failed for want of room can be asked for again', async () => {
+  const world = await World.start();
+  const client = await world.connect();
+  await client.createLog('gone');
+  await client.produce('gone', records('a'));
+  await client.deleteLog('gone');
+  const { uid } = world.node.logs.trash.list('gone')[0]!;
+  const restore = async (): Promise<string> => {
+    const outcome = world.node.logs.restore('gone', uid).then(() => 'OK', (error: Error) => error.message);
+    await world.settle();
+    return outcome;
+  };
+  world.disk.failNext('write', 'ENOSPC', /log\.json/);
+  assert.match(await restore(), /ENOSPC/);
+  assert.is(await restore(), 'OK');
+  assert.equal(valuesOf((await client.fetch('gone')).value.batches), ['0:a']);
+});
+
 test.run();
