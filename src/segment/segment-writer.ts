@@ -7,6 +7,7 @@ import type { DiskFile } from '../index/disk.ts';
 import { OffsetIndex } from '../index/offset-index.ts';
 import { assert } from '../wire/assert.ts';
 import { NONE } from '../wire/limits.ts';
+import { mut } from '../wire/mut.ts';
 import type { FlusherParts } from './flusher.ts';
 import { MARK_SLOT_SIZE } from './mark.ts';
 import { type Segment, SegmentState } from './segment.ts';
@@ -94,6 +95,7 @@ export class SegmentWriter {
   }
 
   async #sync(file: DiskFile): Promise<void> {
+    if (mut('ack-before-fsync')) return;
     const { syncGate } = this.#parts.options;
     const turn = syncGate.enter();
     if (turn !== null) await turn;

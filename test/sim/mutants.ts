@@ -9,7 +9,9 @@ export interface Mutant {
 }
 
 /** Bugs that a world of one node can show. */
-export const MUTANTS: readonly Mutant[] = [];
+export const MUTANTS: readonly Mutant[] = [
+  { name: 'ack-before-fsync', what: 'a group is acknowledged without its sync' },
+];
 
 const SEEDS_MAX = 200;
 

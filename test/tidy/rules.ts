@@ -54,6 +54,7 @@ export const PACKAGES: Readonly<Record<string, RegExp>> = {
   zod: /^src\/config\.ts$/,
   uvu: /^(test|conformance)\//,
   esbuild: /^conformance\/selftest\//,
+  sidelog: /^test\/cli\/package\.test\.ts$/,
 };
 
 /** Lines a source file may have. */
