@@ -6,7 +6,7 @@ import { Op } from '../../src/wire/ops.ts';
 import {
   answerOk, cancelFrame, connectReady, creditFrame, errorOf, frame, pingFrame, produceFrame, testConfig,
 } from './support.ts';
-import { OUTPUT_HIGH_SIZE, OUTPUT_LOW_SIZE } from '../../src/wire/session/session-output.ts';
+import { DATA_HIGH_SIZE, DATA_LOW_SIZE } from '../../src/wire/session/session-output.ts';
 
 const flow = suite('session/back-pressure');
 const MIB = 1024 * 1024;
@@ -171,7 +171,7 @@ flow('a PING flood from a client that never reads is bounded and read again when
   assert.ok(connection.session.outputBytes < 100_000);
 });
 
-flow('wantsData ends at 1 MiB, and `drained` comes once under the low mark', () => {
+flow('wantsData ends at 448 KiB, and `drained` comes once under the low mark', () => {
   const connection = connectReady();
   connection.host.stalled = true;
   connection.send(frame(Op.SUBSCRIBE, 2));
@@ -185,10 +185,10 @@ flow('wantsData ends at 1 MiB, and `drained` comes once under the low mark', () 
   };
   connection.service.onDrained = fill;
   fill();
-  assert.is(deliveries, 11);
-  assert.ok(connection.session.outputBytes >= OUTPUT_HIGH_SIZE);
+  assert.is(deliveries, 5);
+  assert.ok(connection.session.outputBytes >= DATA_HIGH_SIZE);
   connection.host.settle();
-  const untilLow = connection.session.outputBytes - OUTPUT_LOW_SIZE;
+  const untilLow = connection.session.outputBytes - DATA_LOW_SIZE;
   connection.host.drain(untilLow - 1);
   connection.host.settle();
   assert.is(connection.service.count('drained'), 0);
@@ -196,7 +196,7 @@ flow('wantsData ends at 1 MiB, and `drained` comes once under the low mark', () 
   connection.host.drain(1);
   connection.host.settle();
   assert.is(connection.service.count('drained'), 1);
-  assert.is(deliveries, 17);
+  assert.is(deliveries, 8);
 });
 
 flow('a saturated subscription leaves turns for reading', () => {

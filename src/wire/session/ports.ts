@@ -103,7 +103,7 @@ export interface Session {
   readonly dead: boolean;
   /** Bytes queued and not yet accepted by the socket, with those that the host has taken. */
   readonly outputBytes: number;
-  /** outputBytes is below the high-water mark (1 MiB): data ops may produce more. */
+  /** outputBytes is below the high-water mark of data (448 KiB): data ops may produce more. */
   readonly wantsData: boolean;
   /** Whether `id` still waits for its last answer. */
   isOpen(id: number): boolean;

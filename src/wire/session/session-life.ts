@@ -9,7 +9,7 @@ import { TIMEOUT_MS_MAX } from '../limits.ts';
 import { writeGoAway, writePing } from './answers.ts';
 import { IdleVerdict, IdleWatch } from './idle-watch.ts';
 import type { Identity, Service, SessionConfig, SessionHost } from './ports.ts';
-import { OUTPUT_LOW_SIZE, SessionOutput, State } from './session-output.ts';
+import { DATA_LOW_SIZE, SessionOutput, State } from './session-output.ts';
 
 export const PREFACE_DEADLINE_MS = 5_000;
 export const HELLO_DEADLINE_MS = 5_000;
@@ -100,7 +100,7 @@ export abstract class SessionLife extends SessionOutput {
 
   /** The service's notices of this turn, and the end when nothing is left to do. */
   protected settle(): void {
-    if (this.hungry && this.out.size <= OUTPUT_LOW_SIZE && !this.dead) {
+    if (this.hungry && this.out.size <= DATA_LOW_SIZE && !this.dead) {
       this.hungry = false;
       this.service.drained(this);
     }
@@ -116,7 +116,7 @@ export abstract class SessionLife extends SessionOutput {
   written(bytes: number): void {
     if (this.state === State.CLOSED) return;
     this.out.written(bytes);
-    const mayFeed = this.hungry && this.out.size <= OUTPUT_LOW_SIZE;
+    const mayFeed = this.hungry && this.out.size <= DATA_LOW_SIZE;
     const mayParse = this.blocked && !this.isOverfull() && this.requests.inFlight < this.config.maxInflight;
     if (mayFeed || mayParse) this.signal();
     // The drain after the FIN begins when the last byte has left.

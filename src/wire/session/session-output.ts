@@ -14,10 +14,15 @@ import { OpenRequests } from './open-requests.ts';
 import { OutputQueue } from './output-queue.ts';
 import type { Identity, Session as SessionPort, SessionConfig, SessionHost } from './ports.ts';
 
-/** Above this many bytes of unsent output nothing more is read, and data ops add none. */
+/** Above this many bytes of unsent output nothing more is read. */
 export const OUTPUT_HIGH_SIZE = 1024 * 1024;
+/**
+ * From here on data ops add nothing: with the largest DELIVER (512 KiB) on top there is still room for
+ * acks below OUTPUT_HIGH_SIZE, so a subscription that nobody reads does not stop its connection's writes.
+ */
+export const DATA_HIGH_SIZE = 448 * 1024;
 /** Under this many, data ops that had stopped go on; half, so that reading gets its turn in between. */
-export const OUTPUT_LOW_SIZE = OUTPUT_HIGH_SIZE / 2;
+export const DATA_LOW_SIZE = DATA_HIGH_SIZE / 2;
 /** Unsent session frames beyond which nothing more is read. */
 export const SESSION_FRAMES_WAITING_MAX = 1_000;
 
@@ -73,7 +78,7 @@ export abstract class SessionOutput implements SessionPort {
   }
 
   get wantsData(): boolean {
-    return this.out.size < OUTPUT_HIGH_SIZE && this.state < State.CLOSING;
+    return this.out.size < DATA_HIGH_SIZE && this.state < State.CLOSING;
   }
 
   isOpen(id: number): boolean {
@@ -146,7 +151,7 @@ export abstract class SessionOutput implements SessionPort {
   }
 
   protected queued(): void {
-    if (this.out.size >= OUTPUT_HIGH_SIZE) this.hungry = true;
+    if (this.out.size >= DATA_HIGH_SIZE) this.hungry = true;
     if (!this.signalled) this.signal();
   }
 
