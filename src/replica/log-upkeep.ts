@@ -132,7 +132,10 @@ export class LogUpkeep {
       if (this.replica.state.appliedIndex > this.snapshots.newestIndex) await this.snapshot();
     }
     if (this.snapshots.safeIndex < last) this.#proposeNoop();
-    const { log, logStart } = this.replica;
+    const { descriptor, log, logStart } = this.replica;
+    // The entry that moved the log's start must outlive the records below it.
+    if (descriptor.settings.durability !== Durability.FSYNC) await log.sync();
+    if (log.state !== LogState.OPEN) return;
     const before = log.segmentSummaries().length;
     await log.trimPrefix(logStart, this.snapshots.safeIndex + 1);
     this.#context.counters.segmentsTrimmed += before - log.segmentSummaries().length;
