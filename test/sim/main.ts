@@ -35,7 +35,8 @@ interface Arguments extends OptionWishes {
 }
 
 const args = parse(process.argv.slice(2));
-Error.stackTraceLimit = args.trace ? 30 : 8;
+// A stack costs more than all else about a refused request; a replay with --trace has them.
+Error.stackTraceLimit = args.trace ? 30 : 0;
 if (args.mutant !== '') (globalThis as { sidelogMutant?: string }).sidelogMutant = args.mutant;
 process.exitCode = args.mutants ? await runMutants(args) : await runSeeds(args);
 

@@ -172,7 +172,7 @@ function drawNode(prng: Prng) {
     },
     mapBackend: prng.pick(['mmap', 'mirror'] as const),
     turnMaxUs: prng.pick([10, 50, 300, 3000]),
-    thinkUs: prng.pick([15_000, 30_000, 60_000]),
+    thinkUs: prng.pick([40_000, 80_000, 140_000]),
     recordBytesMax: prng.pick([400, 4000, 30_000, 60_000]),
     depth: prng.pick([1, 4, 16]),
     cacheBytes: prng.pick([0, 16_384, 65_536, 1_048_576]),

@@ -100,7 +100,10 @@ export class World implements ClientWorld {
       process.off('unhandledRejection', onRejection);
     }
     const { counters, trace, scheduler, options } = this;
-    if (this.#violation !== null) trace.say(TraceKind.CHECK, this.#violation.message);
+    if (this.#violation !== null) {
+      trace.say(TraceKind.CHECK, this.#violation.message);
+      for (const node of this.nodes) for (const [path, file] of node.disk.media.files()) trace.line(`${node.name} has ${path}, ${file.size} bytes`);
+    }
     return {
       seed: options.seed, violation: this.#violation, hash: trace.hash, events: scheduler.executed,
       simulatedSeconds: scheduler.nowUs / SECOND_US, counters,

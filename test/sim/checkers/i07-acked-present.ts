@@ -7,7 +7,7 @@ export class AckedPresent implements Checker {
   readonly rule = 'I7';
 
   range({ log, committedEnd, logStart, floor, startFloor, linear }: RangeSeen): void {
-    if (!linear || (log.soft && log.outdated(log.end - 1))) return;
+    if (!linear) return;
     demand(committedEnd >= Math.min(floor, log.end), this.rule, () => `${log.name} ends at ${committedEnd}, and had ended at ${floor} before that was asked`);
     demand(logStart >= Math.min(startFloor, log.start), this.rule, () => `${log.name} starts at ${logStart}, and had started at ${startFloor} before that was asked`);
   }

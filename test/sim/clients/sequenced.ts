@@ -39,6 +39,8 @@ export interface SequencedOptions {
 
 /** Acked batches that are kept, to be sent again by a probe. */
 const KEPT_MAX = 80;
+/** A seq or epoch so far ahead that nobody reaches it, however late a probe arrives. */
+const FAR = 20_000;
 
 export class SequencedProducer extends SimClient {
   readonly #ref: LogRef;
@@ -175,9 +177,9 @@ export class SequencedProducer extends SimClient {
         if (old !== null) this.#probeOtherBody(old);
         return;
       case 2:
-        return this.#probeWith(this.#epoch, this.#nextSeq + this.prng.between(1, 3), [ErrorCode.SEQ_GAP]);
+        return this.#probeWith(this.#epoch, this.#nextSeq + FAR, [ErrorCode.SEQ_GAP]);
       default:
-        return this.#probeWith(this.#epoch + 1, this.#nextSeq, [ErrorCode.PRODUCER_FENCED]);
+        return this.#probeWith(this.#epoch + FAR, this.#nextSeq, [ErrorCode.PRODUCER_FENCED]);
     }
   }
 

@@ -82,7 +82,6 @@ export class History {
     const { log } = seen;
     if (seen.stale && log.soft) return;
     this.watch.range(seen);
-    if (log.soft && seen.committedEnd < log.end && log.outdated(log.end - 1)) log.shrink(seen.committedEnd);
     log.noteEnd(seen.committedEnd);
     log.noteStart(seen.logStart);
   }

@@ -83,15 +83,14 @@ export class LogHistory {
     return this.soft && (this.#eras[offset] ?? -1) < this.era;
   }
 
-  /** The end is where an answer says; what lay behind it did not survive. */
-  shrink(end: number): void {
-    this.#forgetFrom(end);
-    this.end = end;
-    if (this.start > end) this.start = end;
-  }
-
+  /** How far it reaches is not known any more, if it may lose its end; nor where it begins. */
   powerCut(): void {
-    if (this.soft) this.era++;
+    if (!this.soft) return;
+    this.era++;
+    this.end = 0;
+    this.start = 0;
+    this.fence = 0;
+    this.fences.length = 0;
   }
 
   #forgetFrom(offset: number): void {

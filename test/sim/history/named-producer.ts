@@ -40,6 +40,11 @@ export class NamedProducer {
   }
 
   sent(epoch: number, seq: number, fates: readonly Fate[]): void {
+    if (epoch < this.#epoch) {
+      // Its epoch was over before it went out.
+      for (const fate of fates) fate.said = 'not stored';
+      return;
+    }
     const list = this.#sent.get(seq) ?? [];
     list.push({ epoch, fates, acked: false, decided: false });
     this.#sent.set(seq, list);

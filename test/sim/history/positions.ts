@@ -25,7 +25,7 @@ export class PositionHistory {
   #puts = new Map<string, Put>();
   /** By name and value: the put that is known to have replaced it. */
   #successors = new Map<string, Put>();
-  #count = 0;
+  #highest = 0;
 
   constructor(names: readonly string[], log: () => LogHistory) {
     this.names = names;
@@ -40,7 +40,8 @@ export class PositionHistory {
 
   /** A value above `expected` that nobody else puts. */
   newValue(expected: number, mover: number): number {
-    return (Math.floor(expected / STEP) + 1 + this.#count++) * STEP + mover;
+    this.#highest = Math.max(this.#highest, Math.floor(expected / STEP)) + 1;
+    return this.#highest * STEP + mover;
   }
 
   putting(name: string, expected: number, value: number): Put {
