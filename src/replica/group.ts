@@ -56,8 +56,22 @@ export interface Group {
    * lone voter always can, also while it takes no proposals: nobody else has a newer truth.
    */
   requestRead(): number;
-  /** Called at ticks: tries again what a full disk had prevented. */
+  /** Called now and then: tries again what a full disk had prevented. */
   retry(): void;
+  /** Called at ticks with any monotonic time. Readers that wait here are told of commits sooner. */
+  tick(nowMs: number, waitingReaders: boolean): void;
+  /** The oldest entries of the log were deleted. */
+  trimmed(): void;
+  /** Other replicas may still be sent the entries from here on: they are not deleted. */
+  readonly neededFromIndex: number;
+  /** The state and the log disagree: this replica must not answer for either any more. */
+  broken(reason: string): void;
+  /** This replica is the whole group: while nobody uses the log it may be closed. */
+  readonly alone: boolean;
+  /** A message of a peer; the buffer is kept until its entries are in the log. */
+  receive(message: Buffer): void;
+  /** Nothing more is done or told; the caller then closes the log. */
+  close(): void;
   /** Resolves when nothing that was proposed is undecided any more. Nothing is proposed meanwhile. */
   settled(): Promise<void>;
 }

@@ -15,7 +15,7 @@ import type { VerifyReport } from '../segment/verify.ts';
 import { LOGS, LogFiles, TRASH } from './log-files.ts';
 import type { FoundLog } from './log-files.ts';
 import { RestoreError } from './restore.ts';
-import { StateRebuild } from './open-log.ts';
+import { StateRebuild } from './state-rebuild.ts';
 import { decodeSnapshotInSlices } from './snapshot.ts';
 import { isSnapshotName, SNAPSHOT_BYTES_MAX, snapshotIndex, SnapshotStore } from './snapshot-store.ts';
 import { StateError } from './state-error.ts';

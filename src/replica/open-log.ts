@@ -3,7 +3,6 @@
 //
 // Invariant: when this resolves, the applied state is that of the last entry, every entry is durable
 // and committed, and a term above all earlier ones is on disk; or the log says why it takes no records.
-import { isControl, appendTime, baseOffset, batchCount, batchIndex, batchTerm } from '../wire/batch.ts';
 import { Durability } from '../wire/ops.ts';
 import { describeDamage } from '../segment/damage.ts';
 import { segmentFirstIndex } from '../segment/head.ts';
@@ -17,7 +16,7 @@ import type { LogDescriptor, LogSettings } from './log-settings.ts';
 import { LogUpkeep } from './log-upkeep.ts';
 import { SnapshotStore } from './snapshot-store.ts';
 import { SoloGroup } from './solo-group.ts';
-import { StateError } from './state-error.ts';
+import { StateRebuild } from './state-rebuild.ts';
 import { ReplicaState } from './state.ts';
 
 export interface OpenLog {
@@ -108,36 +107,4 @@ function whyStopped(context: NodeContext, descriptor: LogDescriptor, log: Segmen
   if (rebuild.state.appliedIndex > log.lastIndex) return `entries below a snapshot are missing at the end; ${repair}`;
   if (rebuild.state.appliedIndex < log.lastIndex) return `entries behind the last snapshot are damaged; ${repair}`;
   return '';
-}
-
-/** Applies recovered entries to a state; behind a gap only the end of the log is followed. */
-export class StateRebuild {
-  readonly state: ReplicaState;
-  /** Why the state is not that of the log; '' while it is. */
-  fault = '';
-
-  constructor(state: ReplicaState) {
-    this.state = state;
-  }
-
-  visit(buffer: Buffer, at: number): void {
-    const { state } = this;
-    const index = batchIndex(buffer, at);
-    if (this.fault === '' && index !== state.appliedIndex + 1) {
-      this.fault = `entries ${state.appliedIndex + 1} to ${index - 1} are damaged or missing`;
-    }
-    if (this.fault === '') {
-      try {
-        state.apply(buffer, at);
-        return;
-      } catch (error) {
-        if (!(error instanceof StateError)) throw error;
-        this.fault = error.message;
-      }
-    }
-    // Readers go on to the end: what lies behind the damage is whole. Nothing else is believed.
-    const end = baseOffset(buffer, at) + batchCount(buffer, at);
-    if (isControl(buffer, at) || end <= state.nextOffset) return;
-    state.applyPlain(index, batchTerm(buffer, at), appendTime(buffer, at), end);
-  }
 }

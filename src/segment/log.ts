@@ -315,6 +315,11 @@ export class SegmentedLog {
     return this.#lookup.termAt(index);
   }
 
+  /** Bytes of the entries `from … to`; see Lookup. */
+  bytesBetween(from: number, to: number): number {
+    return this.#lookup.bytesBetween(from, to);
+  }
+
   /**
    * Asks a question that may raise ColdError until it has an answer, opening what it needs.
    * Rejects with DiskError and DamageError.

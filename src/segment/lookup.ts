@@ -13,7 +13,7 @@ import { DamageError, type DamageRange } from './damage.ts';
 import type { HandleCache } from './handles.ts';
 import { endBefore } from './head.ts';
 import type { SegmentList } from './list.ts';
-import { LogEnd } from './mark.ts';
+import { LogEnd, SEGMENT_HEAD_SIZE } from './mark.ts';
 import type { Segment } from './segment.ts';
 import type { Tail } from './tail.ts';
 import { TermTable } from './terms.ts';
@@ -96,6 +96,28 @@ export class Lookup {
     throw new ColdError(() => this.#loadTerms(segment));
   }
 
+  /**
+   * Bytes of the batches `from … to`, those beyond the log's end not counted. Where they lie in a segment
+   * that is not open: an estimate for a single batch, Infinity for more.
+   */
+  bytesBetween(from: number, to: number): number {
+    let bytes = 0;
+    for (let index = from; index <= Math.min(to, this.#tail.lastIndex); ) {
+      const slab = this.#tail.slabWith(index);
+      if (slab !== null) {
+        const end = Math.min(to + 1, slab.endIndex);
+        bytes += slab.startOf(end) - slab.startOf(index);
+        index = end;
+        continue;
+      }
+      const segment = this.#list.withIndex(index);
+      const last = Math.max(index, Math.min(to, segment.end.index, this.#tail.firstIndex - 1));
+      bytes += last > segment.end.index ? 0 : storedBytes(segment, index, last);
+      index = last + 1;
+    }
+    return bytes;
+  }
+
   /** The log's state before `fromIndex`, which it has: where a truncation cuts. Throws ColdError. */
   endBefore(fromIndex: number): LogEnd {
     const segment = this.#list.withIndex(fromIndex);
@@ -174,6 +196,21 @@ export class Lookup {
     } finally {
       segment.unpin();
     }
+  }
+}
+
+/** Bytes of the batches `from … to` of one segment, by its index if that is open. */
+function storedBytes(segment: Segment, from: number, to: number): number {
+  const { index, firstIndex, end } = segment;
+  if (index === null || segment.busy !== null) {
+    return from === to ? Math.ceil((end.position - SEGMENT_HEAD_SIZE) / segment.count) : Infinity;
+  }
+  try {
+    const endPosition = to < end.index ? index.positionAt(to + 1 - firstIndex) : end.position;
+    return endPosition - index.positionAt(from - firstIndex);
+  } catch (error) {
+    if (!(error instanceof IndexDamageError)) throw error;
+    return from === to ? Math.ceil((end.position - SEGMENT_HEAD_SIZE) / segment.count) : Infinity;
   }
 }
 

@@ -28,6 +28,8 @@ export class SegmentWriter {
   readonly scratch = Buffer.alloc(MARK_SLOT_SIZE);
   readonly #parts: FlusherParts;
   #prepared: Promise<UnnamedFile | null> | null = null;
+  /** Entries written since the log was opened: one that is opened to be read gets a single one, for its new term. */
+  #entries = 0;
   #sealing: Promise<void> = Promise.resolve();
 
   constructor(parts: FlusherParts, newest: Segment) {
@@ -49,7 +51,7 @@ export class SegmentWriter {
     segment.end.set(group.end);
     const { options } = this.#parts;
     if (options.durability.mode === 'fsync') await this.#syncAndMark(segment, commitIndex);
-    if (segment.end.position > options.segmentBytes / 2) this.#prepare();
+    if (this.#entries > 1 && segment.end.position > options.segmentBytes / 2) this.#prepare();
   }
 
   /** Rejects with DiskError. */
@@ -83,7 +85,9 @@ export class SegmentWriter {
       await write;
     }
     const { durability, segmentBytes } = this.#parts.options;
-    if (durability.mode === 'fsync') await zeroAhead(segment, group.end.position, group.bytes, segmentBytes);
+    this.#entries += group.batchCount;
+    // Room for what comes next, if anything seems to come.
+    if (this.#entries > 1 && durability.mode === 'fsync') await zeroAhead(segment, group.end.position, group.bytes, segmentBytes);
     // Ahead of need, so that the next group finds room.
     index.ensureRoom(group.batchCount + ENTRIES_AHEAD)?.catch(() => {});
   }
