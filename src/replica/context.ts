@@ -1,6 +1,8 @@
 // What one node gives to all of its logs: ports to the outside, and the things that are bounded over
 // the whole node. No behaviour besides the memory gate's.
 import type { Disk } from '../index/disk.ts';
+import type { Transport } from '../raft/driver/ports.ts';
+import type { RaftSettings } from '../raft/settings.ts';
 import type { HandleCache } from '../segment/handles.ts';
 import type { RaftStateJournal } from '../segment/journal.ts';
 import type { SlabPool } from '../segment/slab.ts';
@@ -12,7 +14,19 @@ import type { Space } from './space.ts';
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 export type LogEvent = (level: LogLevel, event: string, fields?: Record<string, string | number | boolean>) => void;
 
+/** What the groups of this node say who they are, and how they reach their peers. */
+export interface RaftContext {
+  /** 32 hex digits each. */
+  readonly clusterId: string;
+  readonly nodeId: string;
+  /** Grows with each start of this node. */
+  readonly incarnation: number;
+  readonly settings: RaftSettings;
+  readonly transport: Transport;
+}
+
 export interface NodeContext {
+  readonly raft: RaftContext;
   readonly nodeName: string;
   /** Largest batch, header included. */
   readonly maxBatchBytes: number;

@@ -1,9 +1,10 @@
 // The port between one log's replica and its Raft group: what the replica may ask, and what the
-// group tells it. `solo-group.ts` satisfies it with one voter; the Raft driver does for any number.
+// group tells it. `raft-group.ts` satisfies it.
 //
 // Order of events: `elected` → `replay` of each uncommitted entry → `leading` → any number of `committed`
-// and `confirmed` → `steppedDown` → `lost` → `elected` again; and `apply` while another replica leads. Between `steppedDown` and `lost` the outcome of what is in flight is not yet
-// decided, so nothing is answered. Events come one at a time and never from inside a call of the
+// and `confirmed` → `steppedDown` → `lost` → `elected` again; and `apply` while another replica leads.
+// Between `steppedDown` and `lost` the outcome of what is in flight is not yet decided, so nothing is
+// answered. Events come one at a time and never from inside a call of the
 // replica into the group: a group that can confirm a ticket at once has `confirmedTicket` say so
 // when `requestRead` returns.
 import type { ErrorCode } from '../wire/errors.ts';

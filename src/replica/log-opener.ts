@@ -136,6 +136,7 @@ export class LogOpener {
     slot.upkeep = null;
     this.openCount--;
     this.#context.counters.logsClosed++;
+    replica.group.close();
     try {
       await replica.log.close();
     } catch (error) {

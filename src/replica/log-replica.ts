@@ -104,9 +104,9 @@ export class LogReplica implements GroupEvents, PendingVisitor<Session> {
     return this.#bytes.committed;
   }
 
-  /** Nothing waits for it and nothing is under way: it may be closed. */
+  /** Nothing waits for it and nothing is under way, nor do peers need it: it may be closed. */
   get idle(): boolean {
-    return this.pending.length === 0 && this.readers.count === 0 && this.#pins === 0 && this.overlay.tailLength === 0;
+    return this.group.alone && this.pending.length === 0 && this.readers.count === 0 && this.#pins === 0 && this.overlay.tailLength === 0;
   }
 
   /** Settings that ALTER_LOG changed. */

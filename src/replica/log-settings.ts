@@ -44,12 +44,20 @@ export interface LogFigures {
   readonly term: number;
 }
 
+/** A replica of a log and its node (32 hex digits). */
+export interface GroupMember {
+  readonly replicaId: number;
+  readonly nodeId: string;
+}
+
 export interface LogDescriptor {
   /** 32 hex digits. */
   readonly uid: string;
   readonly name: string;
   readonly createdMs: number;
   readonly replicaId: number;
+  /** Who founded the group, where that is not this replica alone; none = it joins one that there is. */
+  readonly voters?: readonly GroupMember[] | undefined;
   readonly settings: LogSettings;
   /** Set once DELETE_LOG was accepted: from then on the folder belongs to the trash. */
   readonly deletedMs?: number | undefined;
@@ -178,11 +186,12 @@ function descriptorOf(value: unknown): LogDescriptor | string {
   if (typeof value !== 'object' || value === null) return 'not an object';
   const json = value as Record<string, unknown>;
   if (json['format'] !== FORMAT) return `format ${String(json['format'])} is not ${FORMAT}`;
-  const { uid, name, createdMs, replicaId, settings, deletedMs, figures, formerUid } = json;
+  const { uid, name, createdMs, replicaId, voters, settings, deletedMs, figures, formerUid } = json;
   if (!isUid(uid)) return 'uid is not 32 hex digits';
   if (typeof name !== 'string' || name === '') return 'name is missing';
   if (!isCount(createdMs)) return 'createdMs is not a time';
   if (!isCount(replicaId)) return 'replicaId is not a number';
+  if (voters !== undefined && !areMembers(voters)) return 'voters are not replicas of nodes';
   if (typeof settings !== 'object' || settings === null) return 'settings are missing';
   const wish = settings as Record<string, unknown>;
   for (const key of ['durability', 'intervalMs', 'replication', 'retainBytes', 'retainMs', 'segmentBytes', 'compressions']) {
@@ -193,11 +202,17 @@ function descriptorOf(value: unknown): LogDescriptor | string {
   if (deletedMs !== undefined && !isCount(deletedMs)) return 'deletedMs is not a time';
   if (formerUid !== undefined && !isUid(formerUid)) return 'formerUid is not 32 hex digits';
   if (figures !== undefined && !areFigures(figures)) return 'figures are not numbers';
-  return { uid, name, createdMs, replicaId, settings: checked, deletedMs, figures, formerUid };
+  const founders = voters === undefined ? {} : { voters };
+  return { uid, name, createdMs, replicaId, ...founders, settings: checked, deletedMs, figures, formerUid };
 }
 
 function isUid(value: unknown): value is string {
   return typeof value === 'string' && /^[0-9a-f]{32}$/.test(value);
+}
+
+function areMembers(value: unknown): value is GroupMember[] {
+  if (!Array.isArray(value)) return false;
+  return value.every((one: Record<string, unknown> | null) => isCount(one?.['replicaId']) && isUid(one?.['nodeId']));
 }
 
 function areFigures(value: unknown): value is LogFigures {

@@ -23,6 +23,9 @@ const RETENTION_EVERY_MS = 5_000;
 /** How often the disk work that is due is looked for; a trim looks at once. */
 const WORK_EVERY_MS = 1_000;
 
+/** A write met a full disk. */
+const FULL_CODES: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT']);
+
 export class LogUpkeep {
   readonly replica: LogReplica;
   readonly snapshots: SnapshotStore;
@@ -137,7 +140,9 @@ export class LogUpkeep {
     if (descriptor.settings.durability !== Durability.FSYNC) await log.sync();
     if (log.state !== LogState.OPEN) return;
     const before = log.segmentSummaries().length;
-    await log.trimPrefix(logStart, this.snapshots.safeIndex + 1);
+    const trimming = log.trimPrefix(logStart, Math.min(this.snapshots.safeIndex + 1, this.replica.group.neededFromIndex));
+    this.replica.group.trimmed();
+    await trimming;
     this.#context.counters.segmentsTrimmed += before - log.segmentSummaries().length;
   }
 
@@ -164,7 +169,14 @@ export class LogUpkeep {
   async finish(): Promise<void> {
     this.#closing = true;
     await this.#job;
-    if (this.replica.group.refusal === 0) await this.snapshot();
+    if (this.replica.group.refusal !== 0) return;
+    try {
+      await this.snapshot();
+    } catch (error) {
+      // It saves time at the next opening, no more: a log can be closed and deleted without.
+      if (!(error instanceof DiskError) || !FULL_CODES.has(error.code)) throw error;
+      this.#context.logEvent('warn', 'no room for a snapshot', { log: this.replica.descriptor.name });
+    }
   }
 
   /** `finish` was for nothing: the log stays open. */

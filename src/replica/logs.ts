@@ -119,6 +119,19 @@ export class Logs {
     });
   }
 
+  /** Makes this node's replica of a log that has others elsewhere. Rejects as `create`. */
+  join(descriptor: LogDescriptor): Promise<LogSlot> {
+    return this.#reserve(descriptor.name, async () => {
+      await this.#files.create(descriptor);
+      return descriptor;
+    });
+  }
+
+  /** Opens the logs whose other replicas wait for this one. */
+  openShared(): void {
+    for (const slot of this.slots()) if (slot.descriptor.voters !== undefined) void this.opener.open(slot);
+  }
+
   /** Brings a deleted log back. Rejects with ProtocolError LOG_NOT_FOUND, LOG_EXISTS, …, or DiskError. */
   restore(name: string, trashUid: string): Promise<LogSlot> {
     if (this.trash.get(trashUid) === null) return Promise.reject(new ProtocolError(ErrorCode.LOG_NOT_FOUND));

@@ -6,6 +6,9 @@
 // requests or by the end of disk operations.
 import type { Disk } from '../index/disk.ts';
 import { DiskError } from '../index/disk.ts';
+import type { Transport } from '../raft/driver/ports.ts';
+import { RAFT_DEFAULTS } from '../raft/settings.ts';
+import type { RaftSettings } from '../raft/settings.ts';
 import { HandleCache } from '../segment/handles.ts';
 import { RaftStateJournal } from '../segment/journal.ts';
 import { SlabPool } from '../segment/slab.ts';
@@ -22,6 +25,7 @@ import { isFault, settingsFromWish } from './log-settings.ts';
 import type { LogSlot } from './log-slot.ts';
 import { Logs } from './logs.ts';
 import { MeteredDisk } from './metered-disk.ts';
+import { PeerInbox } from './peer-inbox.ts';
 import { OPEN_POLICY } from './policy.ts';
 import type { Policy } from './policy.ts';
 import { Scrub } from './scrub.ts';
@@ -41,7 +45,12 @@ export interface NodePorts {
   /** Reading from clients must stop (true) or may go on: too much waits for the disk. */
   readonly onMemoryPause: (paused: boolean) => void;
   readonly policy?: Policy;
+  /** To other nodes; without it every log is alone. */
+  readonly transport?: Transport;
 }
+
+/** Of a node without peers. */
+const NO_PEERS: Transport = { send: () => {} };
 
 export interface NodeConfig {
   readonly nodeName: string;
@@ -66,6 +75,9 @@ export interface NodeConfig {
   /** Make the log `default` unless there is one: the first start of a new data directory. */
   readonly createDefault: boolean;
   readonly ballastBytes?: number;
+  /** Grows with each start of this node. */
+  readonly incarnation?: number;
+  readonly raft?: RaftSettings;
   readonly openLogsMax?: number;
   /** Bytes of tail cache per log. */
   readonly cacheBytes?: number;
@@ -88,6 +100,7 @@ export class Node {
   readonly context: NodeContext;
   readonly #deadlines: DeadlineQueue;
   readonly #scrub: Scrub;
+  readonly #inbox: PeerInbox;
   #spaceAtMs = -Infinity;
   #ballastAtMs: number;
   #tending: Promise<void> | null = null;
@@ -102,6 +115,7 @@ export class Node {
     const { logsMax, trashKeepMs } = config;
     this.logs = new Logs(context, { logsMax, openLogsMax: config.openLogsMax ?? OPEN_LOGS_DEFAULT, trashKeepMs });
     this.#scrub = new Scrub(context);
+    this.#inbox = new PeerInbox(this.logs);
     this.service = new NodeService({
       context,
       logs: this.logs,
@@ -122,6 +136,13 @@ export class Node {
     });
     const clock = new TrustedClock(ports.clock, ports.defer);
     const context: NodeContext = {
+      raft: {
+        clusterId: config.clusterId.toString('hex'),
+        nodeId: config.nodeId.toString('hex'),
+        incarnation: config.incarnation ?? 1,
+        settings: config.raft ?? RAFT_DEFAULTS,
+        transport: ports.transport ?? NO_PEERS,
+      },
       nodeName: config.nodeName,
       maxBatchBytes: config.maxBatchBytes,
       cacheBytes: config.cacheBytes ?? CACHE_BYTES_DEFAULT,
@@ -155,10 +176,16 @@ export class Node {
   async #begin(config: NodeConfig): Promise<void> {
     await this.context.space.measure();
     await this.logs.start();
+    this.logs.openShared();
     if (!config.createDefault || this.logs.find('default') !== null) return;
     const wish = { replication: 0, intervalMs: 0, retainBytes: 0, retainMs: 0, segmentBytes: 0, compressions: 0 };
     const settings = settingsFromWish({ ...wish, durability: Durability.FSYNC }, config.segmentBytes);
     if (!isFault(settings)) await this.logs.create('default', settings);
+  }
+
+  /** A frame of Raft messages from another node. */
+  receive(frame: Buffer): void {
+    if (!this.#stopped) this.#inbox.receive(frame, this.context.clock.monotonicMs());
   }
 
   /** Deadlines, retention, disk space: to be called about every 50 ms, after the poll phase. */
@@ -222,6 +249,7 @@ function tickSlot(slot: LogSlot, nowMs: number): void {
   const { replica } = upkeep;
   replica.pending.expire(nowMs, replica);
   replica.log.tick(nowMs);
+  replica.group.tick(nowMs, replica.readers.count > 0);
   upkeep.tick(nowMs);
 }
 

@@ -1,10 +1,11 @@
-// Opens one log: newest valid snapshot, then the entries behind it, then the group that leads it. What
-// is found damaged decides whether the log takes records, never whether it can be read.
+// Opens one log: newest valid snapshot, then the entries behind it, then its group. What is found damaged
+// decides whether the log takes records, never whether it can be read.
 //
-// Invariant: when this resolves, the applied state is that of the last entry, every entry is durable
-// and committed, and a term above all earlier ones is on disk; or the log says why it takes no records.
+// Invariant: when this resolves, every entry that is known to be committed is applied; and a lone voter
+// leads, in a term above all earlier ones that is on disk, or the log says why it takes no records.
 import { Durability } from '../wire/ops.ts';
 import { describeDamage } from '../segment/damage.ts';
+import type { Configuration } from '../raft/config.ts';
 import { segmentFirstIndex } from '../segment/head.ts';
 import { SegmentedLog } from '../segment/log.ts';
 import { LogState } from '../segment/log-options.ts';
@@ -15,12 +16,13 @@ import { segmentAgeMsMax } from './log-settings.ts';
 import type { LogDescriptor, LogSettings } from './log-settings.ts';
 import { LogUpkeep } from './log-upkeep.ts';
 import { SnapshotStore } from './snapshot-store.ts';
-import { SoloGroup } from './solo-group.ts';
-import { StateRebuild } from './state-rebuild.ts';
+import { RaftGroup } from './raft-group.ts';
+import { describeStart, RaftScan, writeFounding } from './raft-start.ts';
 import { ReplicaState } from './state.ts';
 
 export interface OpenLog {
   readonly replica: LogReplica;
+  readonly group: RaftGroup;
   readonly upkeep: LogUpkeep;
 }
 
@@ -33,28 +35,45 @@ export async function openLog(context: NodeContext, descriptor: LogDescriptor, d
   const snapshots = new SnapshotStore(context.disk, directory, context.yieldTurn);
   const loaded = await snapshots.load(uid);
   for (const damage of loaded.damaged) context.logEvent('error', 'snapshot damaged', { log: descriptor.name, damage });
-  const rebuild = new StateRebuild(loaded.state ?? new ReplicaState(uid));
-  const log = await openSegments(context, descriptor, uid, directory, rebuild);
-  const stopped = whyStopped(context, descriptor, log, rebuild);
-  const group = await SoloGroup.open({
+  const { nodeId } = context.raft;
+  const { replicaId } = descriptor;
+  const founding: Configuration = { voters: descriptor.voters ?? [{ replicaId, nodeId }], learners: [] };
+  const scan = new RaftScan(loaded.state ?? new ReplicaState(uid), replicaId, founding);
+  const log = await openSegments(context, descriptor, uid, directory, scan);
+  await writeFounding(log, scan, founding, descriptor.createdMs);
+  await scan.applyCommitted(log);
+  const stopped = whyStopped(context, descriptor, log, scan);
+  const group = await openGroup(context, descriptor, log, scan, stopped);
+  const replica = new LogReplica(context, descriptor, log, group, scan.rebuild.state);
+  replica.onBroken = (error) => group.broken(`the log and its state disagree: ${error.message}`);
+  group.begin();
+  return { replica, group, upkeep: new LogUpkeep(context, replica, snapshots) };
+}
+
+async function openGroup(
+  context: NodeContext, descriptor: LogDescriptor, log: SegmentedLog, scan: RaftScan, stopped: string,
+): Promise<RaftGroup> {
+  const { journal, randomBytes, clock, defer, raft } = context;
+  const { clusterId, nodeId, incarnation, settings, transport } = raft;
+  const { uid, replicaId } = descriptor;
+  const logUid = Buffer.from(uid, 'hex');
+  const identity = { clusterId, logUid: uid, nodeId, replicaId };
+  const start = { identity, incarnation, settings, randomBytes, journal, logUid, log, scan, stopped };
+  return RaftGroup.open({
     log,
-    journal: context.journal,
-    logUid: uid,
-    replicaId: descriptor.replicaId,
+    journal,
+    logUid,
+    raft: await describeStart(start),
+    transport,
+    nowMs: () => clock.nowMs(),
+    defer,
     stopped,
     diskFull: () => context.space.exhausted(),
   });
-  const replica = new LogReplica(context, descriptor, log, group, rebuild.state);
-  if (group.refusal === 0) {
-    // All that was recovered is committed: there is no tail to show.
-    replica.elected();
-    replica.leading();
-  }
-  return { replica, upkeep: new LogUpkeep(context, replica, snapshots) };
 }
 
 async function openSegments(
-  context: NodeContext, descriptor: LogDescriptor, uid: Buffer, directory: string, rebuild: StateRebuild,
+  context: NodeContext, descriptor: LogDescriptor, uid: Buffer, directory: string, scan: RaftScan,
 ): Promise<SegmentedLog> {
   const { disk, journal } = context;
   const options = logOptions(context, descriptor, uid, directory);
@@ -62,7 +81,7 @@ async function openSegments(
   const isNew = !names.some((name) => segmentFirstIndex(name) > 0);
   const entered = journal.mayMissReplicas || journal.get(uid, descriptor.replicaId) !== null;
   if (isNew && !entered) return SegmentedLog.create(options);
-  return SegmentedLog.open(options, (buffer, at) => rebuild.visit(buffer, at), rebuild.state.appliedIndex);
+  return SegmentedLog.open(options, (buffer, at) => scan.visit(buffer, at), scan.rebuild.state.appliedIndex);
 }
 
 function logOptions(context: NodeContext, descriptor: LogDescriptor, uid: Buffer, directory: string): LogOptions {
@@ -97,14 +116,17 @@ function segmentDurability(settings: LogSettings): SegmentDurability {
 }
 
 /** Why the log can be read only; '' when it takes records. */
-function whyStopped(context: NodeContext, descriptor: LogDescriptor, log: SegmentedLog, rebuild: StateRebuild): string {
+function whyStopped(context: NodeContext, descriptor: LogDescriptor, log: SegmentedLog, scan: RaftScan): string {
+  const { rebuild } = scan;
   const repair = `run "sidelog verify --accept-loss" on the data directory to go on without what is damaged`;
   for (const damage of log.damage) {
     context.logEvent('error', 'damage found', { log: descriptor.name, damage: describeDamage(damage) });
   }
   if (log.state === LogState.READ_ONLY) return `how much of the log was durable is not known; ${repair}`;
+  if (scan.fault !== '') return `${scan.fault}; ${repair}`;
   if (rebuild.fault !== '') return `${rebuild.fault}; ${repair}`;
   if (rebuild.state.appliedIndex > log.lastIndex) return `entries below a snapshot are missing at the end; ${repair}`;
+  if (!scan.alone) return log.damage.length > 0 ? 'entries are damaged' : '';
   if (rebuild.state.appliedIndex < log.lastIndex) return `entries behind the last snapshot are damaged; ${repair}`;
   return '';
 }

@@ -231,7 +231,7 @@ test('dump shows every kind of file, and where one stops holding', async () => {
   const all = (await Promise.all(files(dataDir, '.seg').map(dumped))).flat();
   assert.ok(all.some(({ control }) => (control as { type?: string } | undefined)?.type === 'positions'));
   const folder = dirname(segment!);
-  const snapshot = await dumped(join(folder, readdirSync(folder).find((name) => name.startsWith('snapshot-'))!));
+  const snapshot = await dumped(join(folder, readdirSync(folder).sort().findLast((name) => name.startsWith('snapshot-'))!));
   assert.is(snapshot[0]!['nextOffset'], RECORDS + 1);
   assert.ok(snapshot.some(({ kind, name }) => kind === 'producer' && name === 'importer'));
   assert.ok(snapshot.some(({ kind, name, offset }) => kind === 'position' && name === 'worker' && offset === 7));

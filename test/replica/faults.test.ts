@@ -215,9 +215,9 @@ test('a snapshot that is damaged costs nothing while the entries behind the olde
   await other.produce('default', records('x'));
   next = await next.restart();
   const uid = (await (await next.connect()).describe('default')).value.logUid.toString('hex');
+  await next.stop();
   const snapshots = (await next.disk.list(`logs/${uid}/00000001`)).filter((name) => name.startsWith('snapshot-'));
   assert.is(snapshots.length, 2);
-  await next.stop();
   next.disk.corrupt(`logs/${uid}/00000001/${snapshots[1]!}`, 60);
   const last = await World.start({ disk: next.disk, clock: next.clock, createDefault: false });
   const client2 = await last.connect();
@@ -231,7 +231,8 @@ test('damage above the newest snapshot makes the log read-only and says what to 
   for (let i = 0; i < 8; i++) await client.produce('default', sized(100_000));
   const uid = (await client.describe('default')).value.logUid.toString('hex');
   const disk = world.disk.crash({ mode: 'process' });
-  disk.corrupt(`logs/${uid}/00000001/00000000000000000001.seg`, 4096 + 2 * 100_000 + 10);
+  // Behind the head and the no-op of the log's first term.
+  disk.corrupt(`logs/${uid}/00000001/00000000000000000001.seg`, 4096 + 74 + 2 * 100_000 + 10);
   const next = await World.start({ disk, clock: world.clock, createDefault: false });
   const other = await next.connect();
   const refused = await other.produce('default', records('x'));

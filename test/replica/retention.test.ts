@@ -162,7 +162,7 @@ test('snapshots are written at rolls and on a clean stop, and two are kept', asy
     (await world.disk.list(`logs/${uid}/00000001`)).filter((name) => name.startsWith('snapshot-'));
   assert.is((await snapshots()).length, 2);
   await world.stop();
-  assert.is((await snapshots()).at(-1), `snapshot-${String(20).padStart(20, '0')}`);
+  assert.is((await snapshots()).at(-1), `snapshot-${String(21).padStart(20, '0')}`, 'the no-op of its term and twenty batches');
 });
 
 test('a memory log acks without a sync, and keeps what it has over a clean stop', async () => {

@@ -1,6 +1,7 @@
 // One whole node in a process without sockets: simulated disk, clocks set by hand, real sessions with a
 // scripted client at the other end. `settle` lets everything run until nothing moves any more; no
 // test sleeps.
+import type { Transport } from '../../src/raft/driver/ports.ts';
 import { Node } from '../../src/replica/node.ts';
 import type { NodeConfig } from '../../src/replica/node.ts';
 import type { Policy } from '../../src/replica/policy.ts';
@@ -50,6 +51,7 @@ export interface WorldOptions extends Partial<NodeConfig> {
   diskOptions?: SimDiskOptions;
   clock?: TestClock;
   policy?: Policy;
+  transport?: Transport;
   seed?: number;
 }
 
@@ -62,15 +64,17 @@ export class World {
   readonly clients: TestClient[] = [];
   readonly config: NodeConfig;
   readonly #policy: Policy | undefined;
+  readonly #transport: Transport | undefined;
   readonly #prng: Prng;
   #tasks: (() => void)[] = [];
 
   private constructor(options: WorldOptions) {
-    const { disk, diskOptions, clock, policy, seed, ...config } = options;
+    const { disk, diskOptions, clock, policy, transport, seed, ...config } = options;
     this.#prng = new Prng(seed ?? 7);
     this.disk = disk ?? new SimDisk(diskOptions);
     this.clock = clock ?? new TestClock();
     this.#policy = policy;
+    this.#transport = transport;
     this.config = {
       nodeName: 'n1', nodeId: Buffer.alloc(16, 1), clusterId: Buffer.alloc(16, 2), address: '127.0.0.1:8400',
       zone: '', version: 'test', maxBatchBytes: 1024 * 1024, segmentBytes: 1024 * 1024, logsMax: 1000,
@@ -96,6 +100,7 @@ export class World {
         logEvent: (level, event, fields = {}) => void this.events.push({ level, event, fields }),
         onMemoryPause: (paused) => void this.pauses.push(paused),
         ...(this.#policy === undefined ? {} : { policy: this.#policy }),
+        ...(this.#transport === undefined ? {} : { transport: this.#transport }),
       },
       this.config,
     );

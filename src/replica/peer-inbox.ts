@@ -1,0 +1,59 @@
+// Brings what peers send to the groups it is for. A log that is not open is opened by it.
+//
+// Invariant: nothing here believes a message: what is no message, or for no log of this node, is counted
+// and dropped.
+import { logUidOf, messageEnd } from '../raft/codec.ts';
+import type { Logs } from './logs.ts';
+import type { LogSlot } from './log-slot.ts';
+
+/** A message that waited longer for its log to open has been repeated meanwhile. */
+const WAIT_MS = 1_000;
+
+export class PeerInbox {
+  dropped = 0;
+  readonly #logs: Logs;
+  readonly #slots = new Map<string, LogSlot>();
+
+  constructor(logs: Logs) {
+    this.#logs = logs;
+  }
+
+  /** One frame: any number of whole messages. The buffer is kept until what is in it is written. */
+  receive(frame: Buffer, nowMs: number): void {
+    for (let at = 0; at < frame.length; ) {
+      const end = messageEnd(frame, at);
+      if (end === -1) {
+        this.dropped++;
+        return;
+      }
+      this.#deliver(logUidOf(frame, at), frame.subarray(at, end), nowMs);
+      at = end;
+    }
+  }
+
+  #deliver(logUid: string, message: Buffer, nowMs: number): void {
+    const slot = this.#slotOf(logUid);
+    if (slot === null) {
+      this.dropped++;
+      return;
+    }
+    if (slot.replica !== null) return slot.replica.group.receive(message);
+    this.#logs.opener.whenOpen(slot, {
+      deadlineMs: nowMs + WAIT_MS,
+      run: (log) => log.group.receive(message),
+      fail: () => void this.dropped++,
+    });
+  }
+
+  #slotOf(logUid: string): LogSlot | null {
+    const known = this.#slots.get(logUid);
+    if (known !== undefined && !known.deleted) return known;
+    this.#slots.delete(logUid);
+    for (const slot of this.#logs.slots()) {
+      if (slot.uid !== logUid) continue;
+      this.#slots.set(logUid, slot);
+      return slot;
+    }
+    return null;
+  }
+}

@@ -1,0 +1,393 @@
+// One log's Raft group on this node: the driver with the segment log and the raft-state journal below it
+// and the replica above it. It decides when the replica leads, and says why it takes no requests; what the
+// replica is shown of its log comes from the feed.
+//
+// Invariants: I2 every start of a lone voter raises the term, synced before the first ack (core); I6 what is
+// applied is committed and on this disk; `refusal` is 0 only while the core takes proposals, the log takes
+// appends and the replica has seen its whole tail; after a full disk nothing is answered STORAGE_FULL
+// before the cut of what is refused is synced.
+import type { ConfigChange } from '../raft/config.ts';
+import type { ChangeRefusal } from '../raft/config-change.ts';
+import { RaftDriver } from '../raft/driver/driver.ts';
+import type { DriverSink, Stored } from '../raft/driver/ports.ts';
+import type { CatchUp, Fault, RoleChange } from '../raft/effects.ts';
+import type { TransferRefusal } from '../raft/transfer.ts';
+import type { Index, ReplicaId, Term } from '../raft/types.ts';
+import { DiskError } from '../index/disk.ts';
+import type { SegmentedLog } from '../segment/log.ts';
+import { LogState } from '../segment/log-options.ts';
+import type { LogEvents } from '../segment/log-options.ts';
+import { assert } from '../wire/assert.ts';
+import { ErrorCode } from '../wire/errors.ts';
+import type { Group, GroupEvents } from './group.ts';
+import { RaftFeed } from './raft-feed.ts';
+import { RaftLogPort } from './raft-log-port.ts';
+import { RaftReads } from './raft-reads.ts';
+import type { RaftGroupOptions } from './raft-group-options.ts';
+import { OPEN, refusalOf } from './raft-refusal.ts';
+
+export class RaftGroup implements Group, DriverSink, LogEvents {
+  term: Term = 0;
+  refusal: ErrorCode | 0 = ErrorCode.NO_LEADER;
+  refusalMessage = 'the log is being opened';
+  commitIndex: Index;
+  copies = 1;
+  readonly driver: RaftDriver;
+
+  readonly #options: RaftGroupOptions;
+  readonly #log: SegmentedLog;
+  readonly #port: RaftLogPort;
+  readonly #reads = new RaftReads();
+  readonly #feed: RaftFeed;
+  /** The core leads; the replica may not know yet. */
+  #elected = false;
+  /** The replica leads. */
+  #inOffice = false;
+  /** Not '' : why this replica makes nothing durable any more. */
+  #stopped: string;
+  /** A write met a full disk: what to tell those who wait, once the cut is synced. */
+  #cut: { readonly wasLeading: boolean; readonly sentIndex: Index } | null = null;
+  #diskFull = false;
+  /** A full disk has ended a term in which nothing was committed: the next one is not begun at once. */
+  #termWasVain = false;
+  #storeError: unknown = null;
+  #lastTickMs = -1;
+  #closed = false;
+  #waiters: Array<() => void> = [];
+  #opened: (() => void) | null = null;
+
+  private constructor(options: RaftGroupOptions) {
+    this.#options = options;
+    this.#log = options.log;
+    this.#stopped = options.stopped;
+    const { log } = options.raft;
+    this.commitIndex = log.appliedIndex;
+    this.term = Math.max(options.raft.hardState.term, options.log.lastTerm);
+    this.#port = new RaftLogPort(options.log, options.nowMs, {
+      ready: () => {
+        this.driver.logReady();
+        this.#goOn();
+      },
+      // The no-op that opens a term comes before the replica leads in it, and is part of the tail.
+      ownEntry: () => {
+        if (this.#inOffice) this.#feed.showOwnEntry();
+      },
+      truncationFailed: (error) => this.#fail(`a truncation could not be made (${error.message})`),
+    });
+    this.#feed = new RaftFeed(options.log, this.#port, log.appliedIndex, (read) => {
+      if (read) this.#goOn();
+      else this.#fail('committed entries cannot be read from disk');
+    });
+    // Damage keeps the state from following; what is there can be read all the same.
+    this.#feed.ended = options.stopped !== '';
+    const { transport, defer } = options;
+    const hardState = { put: (term: Term, vote: ReplicaId) => this.#store(term, vote) };
+    this.driver = new RaftDriver(options.raft, { log: this.#port, hardState, transport, sink: this, defer });
+    options.log.events = this;
+    this.#say();
+  }
+
+  /**
+   * Starts the group. A lone voter then leads (in a term of its own, on disk), or a full disk keeps it
+   * from that. Rejects with DiskError when its term cannot be stored.
+   */
+  static async open(options: RaftGroupOptions): Promise<RaftGroup> {
+    const group = new RaftGroup(options);
+    const { driver } = group;
+    // Peers may ask for any entry that is here, and the core cannot wait for an answer.
+    if (!driver.alone) await group.#port.loadTerms(options.raft.log.commitIndex);
+    const alone = driver.soleVoter && group.#stopped === '';
+    const stored = alone ? new Promise<void>((resolve) => (group.#opened = resolve)) : null;
+    driver.start();
+    await stored;
+    if (group.#storeError !== null) throw group.#storeError;
+    return group;
+  }
+
+  get events(): GroupEvents | null {
+    return this.#feed.events;
+  }
+
+  set events(events: GroupEvents | null) {
+    this.#feed.events = events;
+  }
+
+  /** The replica has taken its place: it is told what has happened since the start. */
+  begin(): void {
+    this.#goOn();
+  }
+
+  /** Nothing more is done or told. The log is closed by whoever opened it. */
+  close(): void {
+    this.#closed = true;
+    this.#feed.ended = true;
+    this.driver.close();
+    this.#say();
+    this.#wake();
+  }
+
+  get lastIndex(): Index {
+    return this.#log.lastIndex;
+  }
+
+  get alone(): boolean {
+    return this.driver.alone;
+  }
+
+  get confirmedTicket(): number {
+    return this.#reads.confirmed;
+  }
+
+  // What the replica asks
+
+  propose(source: Buffer, start: number, end: number, appendTime: number): Index {
+    assert(this.refusal === 0, 'only a leader proposes');
+    // The log writes at the end of the turn, or with the group after the one in flight.
+    const index = this.#log.append(source, start, end, this.term, appendTime);
+    this.driver.proposed();
+    return index;
+  }
+
+  requestRead(): number {
+    // Nobody else has a newer truth than a lone voter, and all that it has acked is applied.
+    if (this.driver.soleVoter && !this.#reads.undecided) return this.#reads.takeConfirmed();
+    const sequence = this.driver.requestRead();
+    return sequence === 0 ? 0 : this.#reads.take(sequence);
+  }
+
+  settled(): Promise<void> {
+    this.#log.flush();
+    if (this.#decided) return Promise.resolve();
+    return new Promise((resolve) => this.#waiters.push(resolve));
+  }
+
+  retry(): void {
+    this.driver.retry();
+    this.#campaignAlone();
+  }
+
+  tick(nowMs: number, waitingReaders: boolean): void {
+    const elapsedMs = this.#lastTickMs < 0 ? 0 : nowMs - this.#lastTickMs;
+    this.#lastTickMs = nowMs;
+    this.driver.setWaitingReaders(waitingReaders);
+    this.driver.tick(elapsedMs);
+  }
+
+  trimmed(): void {
+    this.driver.logTrimmed(this.#log.firstIndex);
+  }
+
+  /** The state and the log disagree: this replica must not answer for either. */
+  broken(reason: string): void {
+    this.#fail(reason, true);
+  }
+
+  get neededFromIndex(): Index {
+    let index = Infinity;
+    // A leader that is asked for what it has deleted needs another way to bring a replica on.
+    if (this.#options.catchUp === undefined) for (const peer of this.driver.node.peers) index = Math.min(index, peer.match + 1);
+    return index;
+  }
+
+  // What the cluster asks
+
+  /** A message of a peer; the buffer is kept until its entries are in the log. */
+  receive(message: Buffer): void {
+    this.driver.receive(message);
+  }
+
+  /** The new configuration's index, or why there is none. Rejects with DiskError or DamageError. */
+  async changeConfig(basedOn: Index, change: ConfigChange): Promise<Index | ChangeRefusal> {
+    if (!this.#inOffice) return 'not_leader';
+    // A lone voter may never have been asked for the terms of old entries.
+    if (this.driver.alone) await this.#port.loadTerms(this.commitIndex);
+    if (!this.#inOffice) return 'not_leader';
+    return this.driver.changeConfig(basedOn, change);
+  }
+
+  transferLeadership(target: ReplicaId): TransferRefusal | null {
+    return this.#inOffice ? this.driver.transferLeadership(target) : 'not_leader';
+  }
+
+  // Events of the log
+
+  durable(index: Index, term: Term, generation: number): void {
+    this.driver.logDurable(index, term, generation);
+  }
+
+  failed(error: DiskError): void {
+    if (!isFull(error)) return this.#fail(`a write to disk failed (${error.code}); check the disk and restart sidelog`);
+    this.#termWasVain = this.#elected && this.#log.lastTerm < this.driver.term;
+    this.#cut = { wasLeading: this.#inOffice, sentIndex: this.driver.sentIndex };
+    this.#diskFull = true;
+    this.driver.logCut();
+    this.#options.diskFull();
+    this.#wake();
+  }
+
+  /** The cut is synced: what was refused can never come back. */
+  resumed(): void {
+    const cut = this.#cut;
+    this.#cut = null;
+    if (cut !== null && cut.wasLeading && this.events !== null) {
+      // What another replica may have been sent can still be committed: unknown.
+      this.events.lost(Math.max(cut.sentIndex, this.#log.lastIndex) + 1, ErrorCode.STORAGE_FULL);
+      this.events.lost(this.commitIndex + 1, ErrorCode.LEADERSHIP_LOST);
+    }
+    this.driver.logReady();
+    if (!this.#termWasVain) this.#campaignAlone();
+    this.#goOn();
+  }
+
+  #fail(reason: string, broken = false): void {
+    if (this.#stopped === '') this.#stopped = reason;
+    this.#feed.ended ||= broken;
+    this.#say();
+    this.driver.stop();
+    this.#wake();
+  }
+
+  async #store(term: Term, vote: ReplicaId): Promise<Stored> {
+    const { journal, logUid, raft } = this.#options;
+    try {
+      await journal.put({ logUid, replicaId: raft.identity.replicaId, term, vote, state: 'active' });
+      return 'stored';
+    } catch (error) {
+      if (!(error instanceof DiskError)) throw error;
+      if (isFull(error)) return 'full';
+      if (this.#opened !== null) this.#storeError = error;
+      this.#stopped = `its new term could not be stored (${error.code}); check the disk and restart sidelog`;
+      return 'failed';
+    }
+  }
+
+  /** A lone voter waits for no timer: it leads again as soon as it can. */
+  #campaignAlone(): void {
+    const { driver } = this;
+    if (driver.soleVoter && !this.#elected && this.#stopped === '' && this.#log.acceptsAppends) driver.campaign();
+  }
+
+  // What the driver tells
+
+  changed(): void {
+    const open = this.#inOffice && this.driver.accepting && this.driver.term === this.term;
+    if (open !== (this.refusal === 0)) this.#say();
+  }
+
+  committed(to: Index): void {
+    this.commitIndex = to;
+    this.#log.commitIndex = to;
+    this.copies = this.driver.node.copies;
+    this.#goOn();
+    this.#wake();
+  }
+
+  readsConfirmed(sequence: number, index: Index): void {
+    this.#reads.settle(sequence, index);
+    this.#goOn();
+  }
+
+  readsFailed(sequence: number): void {
+    this.#reads.fail(sequence);
+    this.events?.lost(Infinity, ErrorCode.NOT_LEADER);
+  }
+
+  roleChanged(change: RoleChange): void {
+    if (this.#inOffice && (change.role !== 'leader' || change.term !== this.term)) this.#resign();
+    this.#elected = change.role === 'leader';
+    if (!this.#inOffice) this.term = change.term;
+    this.#say();
+    this.#goOn();
+    this.#hasOpened();
+    this.#wake();
+  }
+
+  configChanged(): void {
+    this.copies = this.driver.node.copies;
+  }
+
+  catchUpWanted(wanted: CatchUp): void {
+    if (this.#options.catchUp === undefined) this.driver.catchUpFailed(wanted);
+    else this.#options.catchUp(wanted);
+  }
+
+  idleChanged(): void {}
+
+  faulted(fault: Fault): void {
+    this.#fail('it has lost entries that it had acknowledged');
+    this.#options.faulted?.(fault);
+  }
+
+  notStored(full: boolean): void {
+    if (full) {
+      this.#diskFull = true;
+      this.#options.diskFull();
+    }
+    this.#say();
+    this.#hasOpened();
+  }
+
+  #hasOpened(): void {
+    const opened = this.#opened;
+    if (opened === null || (!this.#elected && !this.#diskFull && this.#stopped === '')) return;
+    this.#opened = null;
+    opened();
+  }
+
+  // Applying and leading
+
+  /** Applies what is committed, then leads if this replica was elected; as far as memory reaches, now. */
+  #goOn(): void {
+    const feed = this.#feed;
+    if (feed.events === null || feed.ended) return;
+    if (this.#inOffice) {
+      feed.commit(this.commitIndex);
+    } else {
+      if (!feed.apply(this.commitIndex)) return;
+      if (this.#elected && this.driver.accepting && feed.showTail()) this.#lead(feed.events);
+    }
+    this.driver.applied(feed.applied);
+    if (this.#reads.applied(feed.applied)) feed.events.confirmed(this.#reads.confirmed);
+  }
+
+  #lead(events: GroupEvents): void {
+    this.term = this.driver.term;
+    this.#inOffice = true;
+    this.#diskFull = false;
+    this.#say();
+    events.leading(this.term);
+  }
+
+  #resign(): void {
+    this.#inOffice = false;
+    this.#elected = false;
+    this.#say();
+    const { events } = this;
+    if (events === null) return;
+    events.steppedDown();
+    // After a full disk the outcome is known when the cut is synced.
+    if (this.#cut === null) events.lost(this.commitIndex + 1, ErrorCode.LEADERSHIP_LOST);
+  }
+
+  /** Says how requests that need the leader are answered from now on. */
+  #say(): void {
+    const { driver } = this;
+    const open = this.#inOffice && driver.accepting && driver.term === this.term;
+    const refusal = open ? OPEN : refusalOf(driver, this.#stopped, this.#diskFull);
+    this.refusal = refusal.code;
+    this.refusalMessage = refusal.message;
+  }
+
+  get #decided(): boolean {
+    return this.#closed || !this.#elected || this.commitIndex === this.#log.lastIndex || this.#log.state === LogState.FAILED;
+  }
+
+  #wake(): void {
+    if (this.#waiters.length === 0 || !this.#decided) return;
+    for (const resolve of this.#waiters.splice(0)) resolve();
+  }
+}
+
+function isFull(error: unknown): boolean {
+  return error instanceof DiskError && (error.code === 'ENOSPC' || error.code === 'EDQUOT');
+}

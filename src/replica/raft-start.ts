@@ -1,0 +1,158 @@
+// Starts a log's group from what its log and snapshot hold: which configuration counts, what is committed
+// for certain, what may be applied, and what this replica may still promise.
+//
+// The only voter of its own newest configuration has committed whatever is on its disk: every majority
+// is itself. Everybody else knows only what the durable mark and the snapshot say.
+// Invariant: nothing is applied that is not committed; a replica that may have forgotten a promise makes
+// none (DESIGN §4, Identity).
+import { decodeConfiguration } from '../raft/config-codec.ts';
+import { EMPTY_CONFIG, isSoleVoter } from '../raft/config.ts';
+import type { ConfigEntry, Configuration } from '../raft/config.ts';
+import type { DriverOptions } from '../raft/driver/driver.ts';
+import type { RaftSettings } from '../raft/settings.ts';
+import type { Identity, Index, LogDescription, ReplicaId, Serving } from '../raft/types.ts';
+import { DamageError } from '../segment/damage.ts';
+import type { RaftStateJournal } from '../segment/journal.ts';
+import type { SegmentedLog } from '../segment/log.ts';
+import { LogState } from '../segment/log-options.ts';
+import { assert } from '../wire/assert.ts';
+import { batchIndex, batchSize } from '../wire/batch.ts';
+import { readU32 } from '../wire/bytes.ts';
+import { configBatch, isConfigBatch, readConfigBatch } from './raft-entries.ts';
+import { readTermRuns } from './raft-log-port.ts';
+import { StateRebuild } from './state-rebuild.ts';
+import type { ReplicaState } from './state.ts';
+
+const APPLY_BYTES = 4 * 1024 * 1024;
+
+/** Sees every entry behind the snapshot while the log is opened. */
+export class RaftScan {
+  readonly rebuild: StateRebuild;
+  /** The newest configuration of the snapshot (or the founding one), and all behind it. */
+  readonly configs: ConfigEntry[] = [];
+  /** Not '': a configuration cannot be understood. */
+  fault = '';
+  readonly #replicaId: ReplicaId;
+  /** So far everything seen is committed, because this replica alone was the majority. */
+  #committed: boolean;
+
+  /** `founding` counts while neither log nor snapshot has a configuration; it may be empty. */
+  constructor(state: ReplicaState, replicaId: ReplicaId, founding: Configuration) {
+    this.rebuild = new StateRebuild(state);
+    this.#replicaId = replicaId;
+    if (state.configuration === null) {
+      if (founding.voters.length > 0) this.configs.push({ index: 0, config: founding });
+    } else {
+      this.#note({ index: state.configIndex, config: decodeConfiguration(state.configuration) });
+    }
+    this.#committed = this.alone;
+  }
+
+  get config(): Configuration {
+    return this.configs.at(-1)?.config ?? EMPTY_CONFIG;
+  }
+
+  get alone(): boolean {
+    return isSoleVoter(this.config, this.#replicaId);
+  }
+
+  visit(buffer: Buffer, at: number): void {
+    if (isConfigBatch(buffer, at)) {
+      this.#note(readConfigBatch(buffer, at) ?? { index: batchIndex(buffer, at), config: null });
+      // It needs the majority of the configuration that it makes.
+      this.#committed &&= this.alone;
+    }
+    if (this.#committed) this.rebuild.visit(buffer, at);
+  }
+
+  #note(entry: { readonly index: Index; readonly config: Configuration | null }): void {
+    if (entry.config === null) this.fault = `the configuration in entry ${entry.index} cannot be understood`;
+    else this.configs.push({ index: entry.index, config: entry.config });
+  }
+
+  /** Applies what is known to be committed and was not applied while scanning. Rejects with DiskError. */
+  async applyCommitted(log: SegmentedLog): Promise<void> {
+    const { rebuild } = this;
+    const { state } = rebuild;
+    const to = this.alone ? log.lastIndex : Math.min(log.commitIndex, log.lastIndex);
+    try {
+      while (state.appliedIndex < to && rebuild.fault === '') {
+        const { buffers } = await log.read(state.appliedIndex + 1, APPLY_BYTES, to);
+        for (const buffer of buffers) {
+          for (let at = 0; at < buffer.length; at += batchSize(buffer, at)) rebuild.visit(buffer, at);
+        }
+      }
+    } catch (error) {
+      if (!(error instanceof DamageError)) throw error;
+      rebuild.fault = `entries behind the last snapshot are damaged: ${error.message}`;
+    }
+  }
+}
+
+/**
+ * Founders of a group of several write its configuration as their logs' first entry, the same bytes on
+ * each, before any of them says a word; so the log itself says who votes. Rejects with DiskError.
+ */
+export async function writeFounding(log: SegmentedLog, scan: RaftScan, founding: Configuration, createdMs: number): Promise<void> {
+  if (log.lastIndex > 0 || scan.alone || founding.voters.length === 0) return;
+  const batch = configBatch(founding);
+  log.append(batch, 0, batch.length, 1, createdMs);
+  await log.whenIdle();
+  if (log.failure !== null) throw log.failure;
+  assert(log.durableIndex === 1, 'the founding configuration is on disk');
+  scan.configs.push({ index: 1, config: founding });
+}
+
+export interface RaftStart {
+  readonly identity: Identity;
+  /** Grows with each start of the node. */
+  readonly incarnation: number;
+  readonly settings: RaftSettings;
+  readonly randomBytes: (size: number) => Buffer;
+  readonly journal: RaftStateJournal;
+  readonly logUid: Buffer;
+  readonly log: SegmentedLog;
+  readonly scan: RaftScan;
+  /** Why the log takes no records; '' = it does. */
+  readonly stopped: string;
+}
+
+/** What the core is told at its start. Rejects with DiskError or DamageError. */
+export async function describeStart(start: RaftStart): Promise<DriverOptions> {
+  const { identity, incarnation, settings, randomBytes, journal, logUid, log, scan, stopped } = start;
+  const stored = journal.get(logUid, identity.replicaId);
+  return {
+    identity,
+    settings,
+    random: (bound) => readU32(randomBytes(4), 0) % bound,
+    hardState: { term: stored?.term ?? 0, vote: stored?.vote ?? 0 },
+    log: await describeLog(log, scan, stopped),
+    serving: servingOf(start, stored?.state === 'lost'),
+    incarnation,
+  };
+}
+
+/** The only voter of its own newest configuration is never lost: it goes on in a term above any in its log. */
+function servingOf({ log, scan, stopped }: RaftStart, lost: boolean): Serving {
+  const forgetful = lost || log.state === LogState.READ_ONLY;
+  if (forgetful && !scan.alone) return 'lost';
+  return stopped === '' ? 'ready' : 'stopped';
+}
+
+async function describeLog(log: SegmentedLog, scan: RaftScan, stopped: string): Promise<LogDescription> {
+  const { firstIndex, lastIndex, lastTerm } = log;
+  // What cannot be applied is not the core's affair: it is told that nothing is left to do.
+  const applied = stopped === '' ? scan.rebuild.state.appliedIndex : lastIndex;
+  const known = scan.alone || stopped !== '' ? lastIndex : Math.min(lastIndex, Math.max(applied, log.commitIndex));
+  const newest = [{ fromIndex: lastIndex, term: lastTerm }];
+  return {
+    firstIndex,
+    baseTerm: log.termAt(firstIndex - 1),
+    lastIndex,
+    // A lone voter is asked for nothing old.
+    runs: lastIndex < firstIndex ? [] : scan.alone ? newest : await readTermRuns(log, lastIndex),
+    commitIndex: known,
+    appliedIndex: applied,
+    configs: scan.configs,
+  };
+}
