@@ -1,0 +1,244 @@
+// Several whole nodes in one process, with one log that all of them hold a replica of: the code that ships
+// over simulated disks, and a transport of queues. Time and the network go only as far as a test lets them.
+import type { RaftGroup } from '../../src/replica/raft-group.ts';
+import type { Transport } from '../../src/raft/driver/ports.ts';
+import { decodeMessage } from '../../src/raft/codec.ts';
+import type { Message } from '../../src/raft/types.ts';
+import type { LogReplica } from '../../src/replica/log-replica.ts';
+import type { LogDescriptor, LogSettings } from '../../src/replica/log-settings.ts';
+import { settingsFromWish } from '../../src/replica/log-settings.ts';
+import { LogState } from '../../src/segment/log-options.ts';
+import type { SegmentedLog } from '../../src/segment/log.ts';
+import { batchIndex, batchSize, batchTerm } from '../../src/wire/batch.ts';
+import { RAFT_DEFAULTS } from '../../src/raft/settings.ts';
+import { TestClock, valuesOf, World } from '../replica/support.ts';
+import type { TestClient, WorldOptions } from '../replica/support.ts';
+import { SimDisk } from '../support/sim-disk.ts';
+import type { CrashOptions } from '../support/sim-disk.ts';
+import { Prng } from '../support/prng.ts';
+
+export const LOG = 'shared';
+export const UID = 'ab'.repeat(16);
+
+/** Ticks of the driver, as in the product. */
+const TICK_MS = RAFT_DEFAULTS.tickMs;
+
+export function idOf(n: number): string {
+  return n.toString(16).padStart(2, '0').repeat(16);
+}
+
+export interface ClusterOptions extends WorldOptions {
+  nodes?: number;
+  /** Of them, founders of the group; default all. */
+  voters?: number;
+  segmentBytes?: number;
+  logSettings?: Partial<LogSettings>;
+}
+
+/** One node: it has a world while it runs. */
+export class Member implements Transport {
+  readonly cluster: Cluster;
+  readonly number: number;
+  world: World | null = null;
+  disk: SimDisk;
+  starts = 0;
+  replicaId: number;
+
+  constructor(cluster: Cluster, number: number) {
+    this.cluster = cluster;
+    this.number = number;
+    this.replicaId = number;
+    this.disk = new SimDisk({ prng: new Prng(1000 + number) });
+  }
+
+  send(nodeId: string, message: Buffer): void {
+    // Copied: the sender's buffers are its own.
+    this.cluster.queue.push({ from: this.number, to: parseInt(nodeId.slice(0, 2), 16), message: Buffer.from(message) });
+  }
+
+  get replica(): LogReplica {
+    const replica = this.world?.node.logs.find(LOG)?.replica;
+    if (replica == null) throw new Error(`node ${this.number} has no open log`);
+    return replica;
+  }
+
+  get group(): RaftGroup {
+    return this.replica.group as RaftGroup;
+  }
+
+  get log(): SegmentedLog {
+    return this.replica.log;
+  }
+
+  get leads(): boolean {
+    return this.world !== null && this.replica.group.refusal === 0;
+  }
+
+  async start(founder: boolean): Promise<void> {
+    const { cluster } = this;
+    this.starts++;
+    const { nodes, voters, logSettings, ...options } = cluster.options;
+    this.world = await World.start({
+      createDefault: false, nodeName: `n${this.number}`, nodeId: Buffer.from(idOf(this.number), 'hex'),
+      ...options, disk: this.disk, clock: cluster.clock, transport: this, incarnation: this.starts, seed: 100 * this.number + this.starts,
+    });
+    if (this.world.node.logs.find(LOG) === null) await this.join(founder);
+  }
+
+  /** Makes this node's replica of the log: a founder's, or one that waits to be added. */
+  async join(founder: boolean): Promise<void> {
+    const { cluster } = this;
+    const voters = founder ? cluster.founders : [];
+    const settings = settingsFromWish(
+      { durability: 1, replication: 0, intervalMs: 0, retainBytes: 0, retainMs: 0, segmentBytes: 0, compressions: 0 },
+      cluster.options.segmentBytes ?? 1024 * 1024,
+    ) as LogSettings;
+    const descriptor: LogDescriptor = {
+      uid: UID, name: LOG, createdMs: 1_790_000_000_000, replicaId: this.replicaId, voters,
+      settings: { ...settings, ...cluster.options.logSettings },
+    };
+    let failure: unknown = null;
+    this.world!.node.logs.join(descriptor).catch((error: unknown) => (failure = error));
+    await this.world!.settle();
+    if (failure !== null) throw failure;
+  }
+
+  crash(options: CrashOptions = {}): void {
+    this.disk = this.disk.crash(options);
+    this.world = null;
+  }
+
+  connect(): Promise<TestClient> {
+    return this.world!.connect();
+  }
+
+  /** The committed records here, as `offset:value`. */
+  async values(): Promise<string[]> {
+    const client = await this.connect();
+    const found = await client.fetch(LOG, { maxBytes: 4 * 1024 * 1024 });
+    if (found.code !== 'OK') throw new Error(`node ${this.number}: ${found.code} ${found.error.message}`);
+    return valuesOf(found.value.batches);
+  }
+
+  /** Every entry in this log, as `index@term`. */
+  async entries(): Promise<string[]> {
+    const found: string[] = [];
+    for (let next = this.log.firstIndex; next <= this.log.lastIndex; ) {
+      const { buffers, lastIndex } = await this.log.read(next, 1 << 30, this.log.lastIndex);
+      for (const buffer of buffers) {
+        for (let at = 0; at < buffer.length; at += batchSize(buffer, at)) found.push(`${batchIndex(buffer, at)}@${batchTerm(buffer, at)}`);
+      }
+      next = lastIndex + 1;
+    }
+    return found;
+  }
+}
+
+export class Cluster {
+  readonly clock = new TestClock();
+  readonly options: ClusterOptions;
+  readonly members: Member[] = [];
+  queue: Array<{ from: number; to: number; message: Buffer }> = [];
+  /** Directions that carry nothing, as `from>to`. */
+  readonly cut = new Set<string>();
+  /** Sees every message that is delivered; false = it is lost. */
+  onMessage: ((message: Message, from: number, to: number) => boolean) | null = null;
+  delivered = 0;
+
+  constructor(options: ClusterOptions = {}) {
+    this.options = options;
+    for (let i = 1; i <= (options.nodes ?? 3); i++) this.members.push(new Member(this, i));
+  }
+
+  static async start(options: ClusterOptions = {}): Promise<Cluster> {
+    const cluster = new Cluster(options);
+    const voters = options.voters ?? cluster.members.length;
+    for (const member of cluster.members) await member.start(member.number <= voters);
+    return cluster;
+  }
+
+  get founders(): Array<{ replicaId: number; nodeId: string }> {
+    const voters = this.options.voters ?? this.members.length;
+    return this.members.slice(0, voters).map(({ number }) => ({ replicaId: number, nodeId: idOf(number) }));
+  }
+
+  get running(): Member[] {
+    return this.members.filter(({ world }) => world !== null);
+  }
+
+  member(number: number): Member {
+    return this.members[number - 1]!;
+  }
+
+  get leader(): Member | null {
+    // A leader that was cut off may not know yet: the one of the highest term counts.
+    return this.running.filter(({ leads }) => leads).sort((a, b) => b.group.term - a.group.term)[0] ?? null;
+  }
+
+  isolate(number: number): void {
+    for (const { number: other } of this.members) {
+      this.cut.add(`${number}>${other}`);
+      this.cut.add(`${other}>${number}`);
+    }
+  }
+
+  heal(): void {
+    this.cut.clear();
+  }
+
+  /** Runs every node and delivers every message until nothing moves. */
+  async settle(): Promise<void> {
+    for (let quiet = false; !quiet; ) {
+      for (const { world } of this.running) await world!.settle();
+      quiet = this.queue.length === 0;
+      for (const { from, to, message } of this.queue.splice(0)) this.#deliver(from, to, message);
+    }
+  }
+
+  #deliver(from: number, to: number, message: Buffer): void {
+    if (this.cut.has(`${from}>${to}`)) return;
+    const { onMessage } = this;
+    if (onMessage !== null && !onMessage(decodeMessage(message, 0, message.length)!, from, to)) return;
+    this.delivered++;
+    this.members[to - 1]?.world?.node.receive(message);
+  }
+
+  /** Lets time pass on all nodes, tick by tick. */
+  async advance(ms: number): Promise<void> {
+    for (let passed = 0; passed < ms; passed += TICK_MS) {
+      this.clock.monotonic += TICK_MS;
+      this.clock.wall += TICK_MS;
+      for (const { world } of this.running) world!.node.tick();
+      await this.settle();
+    }
+  }
+
+  /** Lets time pass until it is so, for at most so long. */
+  async until(what: string, is: () => boolean, msMax = 10_000): Promise<void> {
+    for (let passed = 0; !is(); passed += TICK_MS) {
+      if (passed >= msMax) throw new Error(`not within ${msMax} ms: ${what}`);
+      await this.advance(TICK_MS);
+    }
+  }
+
+  async elect(): Promise<Member> {
+    await this.until('a leader', () => this.leader !== null);
+    return this.leader!;
+  }
+
+  /** All logs open, equal and committed to the end. */
+  converged(): boolean {
+    const { leader } = this;
+    if (leader === null) return false;
+    return this.running.every(({ log, replica }) => log.state === LogState.OPEN &&
+      log.lastIndex === leader.log.lastIndex && replica.commitIndex === leader.log.lastIndex);
+  }
+
+  async converge(): Promise<void> {
+    await this.until('equal logs', () => this.converged());
+  }
+
+  async stop(): Promise<void> {
+    for (const { world } of this.running) await world!.stop();
+  }
+}
