@@ -137,7 +137,10 @@ export class SequencedProducer extends SimClient {
   }
 
   #answered(batch: SentBatch, outcome: Outcome<ProduceResponse>): void {
-    if (!outcome.ok) return this.#failed(outcome.code, outcome.retriable);
+    if (!outcome.ok) {
+      if (outcome.code === ErrorCode.SEQ_GAP) this.#checkGap(outcome.error.detail.expectedSeq!);
+      return this.#failed(outcome.code, outcome.retriable);
+    }
     const { value } = outcome;
     const duplicate = (value.flags & PRODUCE_DUPLICATE) !== 0;
     if (duplicate) this.world.counters.duplicates++;
@@ -157,6 +160,18 @@ export class SequencedProducer extends SimClient {
       this.#restart();
       this.backOff();
     }
+  }
+
+  /**
+   * Everything below the oldest open batch was stored. Where the log promises less than fsync a power cut
+   * may have taken it: sending the rest again would not help then, so the app begins anew.
+   */
+  #checkGap(expectedSeq: number): void {
+    const oldest = this.#open[0]!.seq;
+    if (expectedSeq >= oldest) return;
+    const { history } = this.#ref;
+    demand(history.soft, 'producers', () => `${this.name}: everything below seq ${oldest} was stored on ${history.name}, and it wants seq ${expectedSeq}`);
+    this.#restart();
   }
 
   #resendWhenQuiet(): void {
