@@ -112,9 +112,17 @@ export class LogFiles {
     await disk.syncDirectory(LOGS);
   }
 
-  /** Removes what `create` of this uid left behind when it failed. */
+  /**
+   * Removes what `create` of this uid left behind when it failed. Rejects with DiskError when the next
+   * start may find the log all the same.
+   */
   async discard(uid: string): Promise<void> {
-    await this.#disk.removeTree(`${LOGS}/${TEMPORARY}${uid}`).catch(() => {});
+    const disk = this.#disk;
+    const temporary = `${LOGS}/${TEMPORARY}${uid}`;
+    if (await disk.exists(`${LOGS}/${uid}`)) await disk.rename(`${LOGS}/${uid}`, temporary);
+    // Also when another attempt has moved it: its sync may be what failed.
+    await disk.syncDirectory(LOGS);
+    await disk.removeTree(temporary).catch(() => {});
   }
 
   async writeDescriptor(folder: string, descriptor: LogDescriptor): Promise<void> {

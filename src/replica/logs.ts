@@ -36,8 +36,13 @@ export class Logs {
   readonly #context: NodeContext;
   readonly #options: LogsOptions;
   readonly #byName = new Map<string, LogSlot>();
+  /** Folders of which it cannot be told whose they are: any name that is not found may be theirs. */
+  readonly #nameless: string[] = [];
   /** Names that are being created: the second of two waits for the first. */
   readonly #creating = new Map<string, Promise<LogSlot>>();
+
+  /** By name, what a failed creation left on disk: it must be gone before another log gets the name. */
+  readonly #halfMade = new Map<string, string>();
 
   constructor(context: NodeContext, options: LogsOptions) {
     this.#context = context;
@@ -51,6 +56,11 @@ export class Logs {
     return this.#byName.size;
   }
 
+  /** Folders left out at the start: a restart looks at them again. */
+  get namelessCount(): number {
+    return this.#nameless.length;
+  }
+
   slots(): IterableIterator<LogSlot> {
     return this.#byName.values();
   }
@@ -62,6 +72,13 @@ export class Logs {
 
   find(name: string): LogSlot | null {
     return this.#byName.get(name) ?? null;
+  }
+
+  /** What is true of a name that `find` does not know: there is no such log, or it cannot be told. */
+  absence(): ProtocolError {
+    if (this.#nameless.length === 0) return new ProtocolError(ErrorCode.LOG_NOT_FOUND);
+    const message = `it may be one of the ${this.#nameless.length} logs that cannot be read (${this.#nameless[0]!}); check the disk and restart sidelog`;
+    return new ProtocolError(ErrorCode.LOG_STOPPED, { message });
   }
 
   /** Reads which logs there are, and finishes what a crash interrupted. Rejects with DiskError. */
@@ -82,6 +99,7 @@ export class Logs {
   async #startLog({ folder, uid, descriptor }: FoundLog): Promise<void> {
     if (typeof descriptor === 'string' || descriptor.uid !== uid) {
       const reason = typeof descriptor === 'string' ? descriptor : 'it names another log_uid';
+      if (typeof descriptor === 'string') this.#nameless.push(folder);
       this.#context.logEvent('error', 'log left out', { folder, reason });
       return;
     }
@@ -105,14 +123,15 @@ export class Logs {
 
   // Creating and restoring
 
-  /** Rejects with ProtocolError LOG_EXISTS or INVALID_ARGUMENT, or DiskError. */
+  /** Rejects with ProtocolError LOG_EXISTS, LOG_STOPPED or INVALID_ARGUMENT, or DiskError. */
   create(name: string, settings: LogSettings): Promise<LogSlot> {
     return this.#reserve(name, async () => {
       const descriptor = this.#newDescriptor(name, settings);
       try {
         await this.#files.create(descriptor);
       } catch (error) {
-        await this.#files.discard(descriptor.uid);
+        this.#halfMade.set(name, descriptor.uid);
+        await this.#discardHalfMade(name).catch(() => {});
         throw error;
       }
       return descriptor;
@@ -183,6 +202,8 @@ export class Logs {
     const existing = this.find(name);
     if (existing !== null) throw new ProtocolError(ErrorCode.LOG_EXISTS, { logUid: Buffer.from(existing.uid, 'hex') });
     if (this.#creating.has(name)) return this.#reserve(name, make);
+    // Of two logs with one name a start could serve only one.
+    if (this.#nameless.length > 0) throw this.absence();
     if (this.count + this.#creating.size >= this.#options.logsMax) {
       throw new ProtocolError(ErrorCode.INVALID_ARGUMENT, { field: 'log', limit: this.#options.logsMax });
     }
@@ -196,12 +217,21 @@ export class Logs {
   }
 
   async #make(name: string, make: () => Promise<LogDescriptor>): Promise<LogSlot> {
+    await this.#discardHalfMade(name);
     const slot = new LogSlot(await make());
     this.#byName.set(name, slot);
     // It is answered when it takes records.
     await this.opener.open(slot);
     if (slot.replica !== null) return slot;
     throw new ProtocolError(ErrorCode.INTERNAL, { message: slot.failure || 'the log was made, but cannot be opened now' });
+  }
+
+  /** Rejects with DiskError when the next start may still find it. */
+  async #discardHalfMade(name: string): Promise<void> {
+    const uid = this.#halfMade.get(name);
+    if (uid === undefined) return;
+    await this.#files.discard(uid);
+    this.#halfMade.delete(name);
   }
 
   async #finishRestore(folder: string, descriptor: LogDescriptor): Promise<void> {
@@ -213,6 +243,7 @@ export class Logs {
 
   async #resumeRestore({ folder, uid, descriptor }: FoundLog): Promise<void> {
     if (typeof descriptor === 'string' || descriptor.formerUid === undefined || this.find(descriptor.name) !== null) {
+      if (typeof descriptor === 'string') this.#nameless.push(folder);
       this.#context.logEvent('error', 'log left out', { folder, reason: 'it cannot be restored under its name' });
       return;
     }

@@ -85,8 +85,8 @@ export class NodeService implements Service {
     }
     const use = this.#useOf(client, name, allowed);
     if (use === null) {
-      const options: ErrorOptions = field === null ? {} : { field };
-      return client.fail(id, Op.PRODUCE, (code === 0 ? ErrorCode.LOG_NOT_FOUND : code) as ErrorCode, options);
+      if (code === 0) return this.#absent(client, Op.PRODUCE, id);
+      return client.fail(id, Op.PRODUCE, code as ErrorCode, field === null ? {} : { field });
     }
     client.lastUse = use;
     const { slot } = use;
@@ -139,7 +139,7 @@ export class NodeService implements Service {
     if (!this.allow(client, op, id, name, action)) return null;
     const slot = this.parts.logs.find(name);
     if (slot === null) {
-      client.fail(id, op, ErrorCode.LOG_NOT_FOUND, {});
+      this.#absent(client, op, id);
       return null;
     }
     if (uid !== undefined && uid.toString('hex') !== slot.uid) {
@@ -147,6 +147,11 @@ export class NodeService implements Service {
       return null;
     }
     return slot;
+  }
+
+  #absent(client: Client, op: Op, id: number): void {
+    const { code, message } = this.parts.logs.absence();
+    client.fail(id, op, code, code === ErrorCode.LOG_NOT_FOUND ? {} : { message });
   }
 
   /** False when the request was answered FORBIDDEN. */

@@ -216,9 +216,9 @@ test('CURRENT and a head are made up for', async () => {
   }, 1);
 });
 
-test('a log whose log.json is damaged is left out, and the others go on', async () => {
+test('a log whose log.json is damaged is stopped, not unknown, and the others go on', async () => {
   const { small: reading, other, verify } = await after((dataDir) => flip(join(dataDir, 'logs', small, 'log.json'), 5));
-  assert.match(reading!.refused!, 'LOG_NOT_FOUND');
+  assert.match(reading!.refused!, 'LOG_STOPPED');
   assert.equal(other, { got: 200, lost: [], refused: null });
   assert.match(verify.findings[0]!.message, /log\.json: checksum does not hold/);
 });

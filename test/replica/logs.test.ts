@@ -408,4 +408,47 @@ test('a restore that failed for want of room can be asked for again', async () =
   assert.equal(valuesOf((await client.fetch('gone')).value.batches), ['0:a']);
 });
 
+test('while a log folder cannot be read nobody is told that a log does not exist', async () => {
+  const first = await ready();
+  await first.client.createLog('x');
+  await first.client.createLog('y');
+  await first.client.produce('x', records('a'));
+  await first.client.deleteLog('y');
+  const uid = (await first.client.describe('x')).value.logUid.toString('hex');
+  await first.world.stop();
+  const disk = first.world.disk.crash({ mode: 'process' });
+  disk.failNext('read', 'EIO', new RegExp(`logs/${uid}/log.json`));
+  let world = await World.start({ disk, clock: first.world.clock, createDefault: false });
+  let client = await world.connect();
+  for (const name of ['x', 'y']) {
+    for (const { code, error } of [await client.produce(name, records('b')), await client.fetch(name), await client.createLog(name)]) {
+      assert.is(code, 'LOG_STOPPED');
+      assert.match(error.message, new RegExp(`1 logs that cannot be read \\(logs/${uid}\\)`));
+    }
+  }
+  assert.is((await client.produce('default', records('a'))).code, 'OK');
+  world = await world.restart();
+  client = await world.connect();
+  assert.equal(valuesOf((await client.fetch('x')).value.batches), ['0:a']);
+  assert.is((await client.fetch('y')).code, 'LOG_NOT_FOUND');
+});
+
+test('a log whose creation failed never comes back under a name that was used since', async () => {
+  // Of each attempt the sync that ends it fails, and the one that undoes it.
+  for (const [failures, refusals] of [[1, 1], [2, 1], [3, 2]] as const) {
+    let { world, client } = await ready();
+    world.disk.failNext('syncDirectory', 'EIO', /^logs$/, failures);
+    for (let i = 0; i < refusals; i++) assert.is((await client.createLog('x')).code, 'INTERNAL');
+    assert.is((await client.createLog('x')).code, 'OK');
+    assert.is((await client.produce('x', records('a'))).code, 'OK');
+    world = await world.restart();
+    client = await world.connect();
+    assert.equal(valuesOf((await client.fetch('x')).value.batches), ['0:a']);
+    await client.deleteLog('x');
+    world = await world.restart();
+    client = await world.connect();
+    assert.is((await client.describe('x')).code, 'LOG_NOT_FOUND');
+  }
+});
+
 test.run();

@@ -210,6 +210,6 @@ export class Nemesis {
       if (slot.failure !== '') return true;
       if (slot.replica?.group.refusal === ErrorCode.LOG_STOPPED) return true;
     }
-    return node.node.context.journal.failed !== null;
+    return node.node.logs.namelessCount > 0 || node.node.context.journal.failed !== null;
   }
 }

@@ -27,6 +27,8 @@ interface Scratch {
   state: 'absent' | 'present' | 'unsure';
   uid: Buffer | null;
   busy: boolean;
+  /** Deletions whose outcome is not known may still come: then it may be gone at any time. */
+  mayGo: boolean;
 }
 
 export class Admin extends SimClient {
@@ -36,7 +38,7 @@ export class Admin extends SimClient {
   constructor(world: ClientWorld, name: string, prng: Prng, options: AdminOptions) {
     super(world, name, prng, options.thinkUs);
     this.#options = options;
-    for (let i = 0; i < options.scratchLogs; i++) this.#scratch.push({ name: `scratch-${i}`, state: 'absent', uid: null, busy: false });
+    for (let i = 0; i < options.scratchLogs; i++) this.#scratch.push({ name: `scratch-${i}`, state: 'absent', uid: null, busy: false, mayGo: false });
   }
 
   protected step(): void {
@@ -96,7 +98,9 @@ export class Admin extends SimClient {
       if (outcome.ok) infos.push(...outcome.value.logs.map((info) => ({ ...info, logUid: Buffer.from(info.logUid) })));
       if (outcome.ok && outcome.more) return;
       this.ended('list logs', outcome);
-      if (!outcome.ok) return;
+      // What cannot be read has no name that could be listed.
+      const { node } = this.link.node!;
+      if (!outcome.ok || this.link.stale || node === null || node.logs.namelessCount > 0) return;
       for (const { ref, floor, startFloor, mayBeGone } of before) {
         const info = infos.find(({ log }) => log === ref.name);
         demand(info !== undefined || mayBeGone || ref.history.mayBeGone, 'logs', () => `${ref.name} is not in the list of logs`);
@@ -130,12 +134,13 @@ export class Admin extends SimClient {
       log.busy = false;
       if (outcome.ok) {
         log.state = 'present';
+        log.mayGo = false;
         log.uid = Buffer.from(outcome.value.logUid);
         return;
       }
       demand(outcome.code !== ErrorCode.LOG_EXISTS || !sure, 'logs', () => `${log.name} was deleted, and cannot be made because it exists`);
       if (outcome.code === ErrorCode.LOG_EXISTS) {
-        log.state = 'present';
+        log.state = log.mayGo ? 'unsure' : 'present';
         log.uid = outcome.error.detail.logUid ?? null;
       } else if (!outcome.noEffect) log.state = 'unsure';
     });
@@ -161,7 +166,10 @@ export class Admin extends SimClient {
       else if (outcome.code === ErrorCode.LOG_CHANGED) {
         demand(wrongUid || !sure, 'logs', () => `${log.name} has another log_uid than it was made with`);
         if (!wrongUid) log.uid = outcome.error.detail.logUid ?? null;
-      } else if (!outcome.noEffect) log.state = 'unsure';
+      } else if (!outcome.noEffect) {
+        log.state = 'unsure';
+        log.mayGo = true;
+      }
     });
   }
 }

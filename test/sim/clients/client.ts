@@ -56,6 +56,9 @@ const STATE_REFUSALS: ReadonlySet<number> = new Set([
 /** Pause after an answer that says "not now". */
 const BACKOFF_US = 40_000;
 
+/** Mean time between two steps of a client that only finishes what it began. */
+const DRAINING_US = 20_000;
+
 export abstract class SimClient {
   readonly name: string;
   readonly link: ClientLink;
@@ -95,7 +98,8 @@ export abstract class SimClient {
 
   #next(): void {
     const { scheduler } = this.world;
-    scheduler.after(1 + this.prng.next(2 * this.#thinkUs), () => {
+    const thinkUs = this.draining ? Math.min(this.#thinkUs, DRAINING_US) : this.#thinkUs;
+    scheduler.after(1 + this.prng.next(2 * thinkUs), () => {
       if (this.link.closed) return;
       if (this.link.ready && scheduler.nowUs >= this.notBeforeUs) this.link.deliver(() => this.step());
       this.#next();

@@ -50,7 +50,7 @@ export class Fetcher extends SimClient {
     const waits = !this.#once && !this.draining && prng.chance(0.5);
     const base = {
       log: this.#ref.name, flags: prng.chance(0.3) || this.#once ? FETCH_LINEARIZABLE : 0, positionName: '',
-      minBytes: prng.chance(0.8) ? 0 : prng.next(2000), maxBytes: prng.pick([200, 4000, 60_000]),
+      minBytes: prng.chance(0.8) ? 0 : prng.next(2000), maxBytes: this.draining ? 60_000 : prng.pick([200, 4000, 60_000]),
       maxWaitMs: waits ? prng.between(1, 2000) : 0, logUid: this.#ref.uid,
     };
     if (next !== NONE) {
@@ -129,8 +129,9 @@ export class Fetcher extends SimClient {
       const { offset, logStart, committedEnd } = outcome.value;
       this.world.history.range({ log, logStart, committedEnd, floor, startFloor, linear: true, stale });
       demand(offset >= logStart && offset <= committedEnd, 'reads', () => `time ${time} of ${log.name} begins at ${offset}, outside of ${logStart} to ${committedEnd}`);
-      const at = log.appendTimes[offset] ?? -1;
-      const before = offset > logStart ? (log.appendTimes[offset - 1] ?? -1) : -1;
+      const timeAt = (known: number): number => (log.outdated(known) ? -1 : (log.appendTimes[known] ?? -1));
+      const at = timeAt(offset);
+      const before = offset > logStart ? timeAt(offset - 1) : -1;
       demand(at < 0 || at >= time, 'reads', () => `time ${time} of ${log.name} is said to begin at ${offset}, which has ${at}`);
       // The batch before may hold the time, too, if `offset` lies inside of it: then it is not a border.
       demand(before < time || before === at, 'reads', () => `time ${time} of ${log.name} is said to begin at ${offset}, but ${offset - 1} has ${before}`);

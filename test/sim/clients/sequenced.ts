@@ -139,6 +139,7 @@ export class SequencedProducer extends SimClient {
   #answered(batch: SentBatch, outcome: Outcome<ProduceResponse>): void {
     if (!outcome.ok) {
       if (outcome.code === ErrorCode.SEQ_GAP) this.#checkGap(outcome.error.detail.expectedSeq!);
+      if (outcome.code === ErrorCode.SEQ_REUSED) this.#lostToPowerCut(`seq ${batch.seq} was given to nobody else`);
       return this.#failed(outcome.code, outcome.retriable);
     }
     const { value } = outcome;
@@ -162,15 +163,18 @@ export class SequencedProducer extends SimClient {
     }
   }
 
-  /**
-   * Everything below the oldest open batch was stored. Where the log promises less than fsync a power cut
-   * may have taken it: sending the rest again would not help then, so the app begins anew.
-   */
   #checkGap(expectedSeq: number): void {
     const oldest = this.#open[0]!.seq;
-    if (expectedSeq >= oldest) return;
+    if (expectedSeq < oldest) this.#lostToPowerCut(`everything below seq ${oldest} was stored, and it wants seq ${expectedSeq}`);
+  }
+
+  /**
+   * The server has forgotten what it had stored, or given: only a power cut on a log that promises less
+   * than fsync can do that. Sending the rest again would not help, so the app begins anew.
+   */
+  #lostToPowerCut(what: string): void {
     const { history } = this.#ref;
-    demand(history.soft, 'producers', () => `${this.name}: everything below seq ${oldest} was stored on ${history.name}, and it wants seq ${expectedSeq}`);
+    demand(history.soft, 'producers', () => `${this.name} of ${history.name}: ${what}`);
     this.#restart();
   }
 

@@ -36,6 +36,7 @@ export class NamedProducer {
   /** An INIT_PRODUCER goes out; returns what `initialized` wants to know about this moment. */
   asking(): number {
     this.asked++;
+    this.#follow();
     return this.#epoch;
   }
 
@@ -58,9 +59,7 @@ export class NamedProducer {
   /** `epochBefore` is what was known when the request went out. */
   initialized(epochBefore: number, id: number, epoch: number, nextSeq: number, stale: boolean): void {
     if (stale) return;
-    const log = this.log();
-    if (log.number !== this.#number || log.era !== this.#era) this.#forget(log);
-    else this.#check(epochBefore, id, epoch, nextSeq, log);
+    if (!this.#follow()) this.#check(epochBefore, id, epoch, nextSeq, this.log());
     if (epoch > this.#epoch) {
       this.#id = id;
       this.#epoch = epoch;
@@ -103,12 +102,15 @@ export class NamedProducer {
     for (const fate of sent.fates) fate.said = what;
   }
 
-  /** Another log has the name, or a power cut took the end of one that promises less than fsync. */
-  #forget(log: LogHistory): void {
+  /** Begins anew, and says so, when a power cut took the end of a log that promises less than fsync. */
+  #follow(): boolean {
+    const log = this.log();
+    if (log.number === this.#number && log.era === this.#era) return false;
     this.#number = log.number;
     this.#era = log.era;
     this.#sent.clear();
     this.#id = 0;
     this.#epoch = -1;
+    return true;
   }
 }

@@ -12,6 +12,9 @@ export interface DiskPaceOptions {
   readonly syncRareUs: number;
 }
 
+/** A disk that hangs for longer is a disk that failed, to whoever looks after the machine. */
+const CALL_MAX_US = 4_000_000;
+
 export class DiskPace {
   /** Every call takes so many times as long. */
   slowness = 1;
@@ -25,7 +28,7 @@ export class DiskPace {
 
   /** Microseconds that a call takes. */
   duration(call: DiskCall, bytes: number): number {
-    return Math.floor(this.#plain(call, bytes) * this.slowness);
+    return Math.min(CALL_MAX_US, Math.floor(this.#plain(call, bytes) * this.slowness));
   }
 
   #plain(call: DiskCall, bytes: number): number {
