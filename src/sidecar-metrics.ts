@@ -57,7 +57,7 @@ export function renderMetrics(facts: SidecarFacts, loopDelay: ReturnType<typeof 
   text.single('sidelog_disk_free_bytes', 'gauge', 'Free bytes on the file system of the data.', space.freeBytes);
   text.single('sidelog_disk_reserve_bytes', 'gauge', 'Free bytes below which records are refused.', space.reserveBytes);
   text.single('sidelog_storage_full', 'gauge', '1 while records are refused for lack of space.', space.full ? 1 : 0);
-  text.single('sidelog_damage_found_total', 'counter', 'Damaged stretches found by the background check.', counters.damageFound);
+  text.single('sidelog_damage_found_total', 'counter', 'Times that opening a log, a read or the background check met damage.', counters.damageFound);
 
   text.single('process_resident_memory_bytes', 'gauge', 'Resident memory.', process.memoryUsage.rss());
   text.metric('sidelog_event_loop_delay_seconds', 'gauge', 'Delay of the event loop since the last scrape.');

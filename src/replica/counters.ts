@@ -38,7 +38,7 @@ export class Counters {
   readonly syncLatency = new LatencyCounts();
   diskBytesWritten = 0;
   diskBytesRead = 0;
-  /** Damaged stretches that the scrub found. */
+  /** Times that opening a log, a read or the scrub met damage. */
   damageFound = 0;
   logsOpened = 0;
   logsClosed = 0;

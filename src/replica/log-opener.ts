@@ -11,6 +11,7 @@ import type { LogReplica } from './log-replica.ts';
 import type { LogSlot, LogTask } from './log-slot.ts';
 import { openLog } from './open-log.ts';
 import type { OpenLog } from './open-log.ts';
+import { lostBelow } from './read-start.ts';
 
 /** A log is not closed before it was unused for so long. */
 const UNUSED_MS = 10_000;
@@ -90,12 +91,24 @@ export class LogOpener {
     } catch (error) {
       return this.#openingFailed(slot, error);
     }
+    this.#countDamage(opened.replica);
     slot.replica = opened.replica;
     slot.upkeep = opened.upkeep;
     slot.lastUsedMs = this.#context.clock.monotonicMs();
     this.openCount++;
     this.#context.counters.logsOpened++;
     slot.runTasks(opened.replica);
+  }
+
+  /** What was found damaged, and the files that only the log's state still knows of. */
+  #countDamage(replica: LogReplica): void {
+    const { counters, logEvent } = this.#context;
+    counters.damageFound += replica.log.damage.length;
+    const readable = lostBelow(replica);
+    if (readable === replica.logStart) return;
+    counters.damageFound++;
+    const damage = `the segment files of offsets ${replica.logStart}..${readable - 1} are missing`;
+    logEvent('error', 'damage found', { log: replica.descriptor.name, damage });
   }
 
   /** Whatever it is, this log cannot be served, and every other one can. */

@@ -367,6 +367,7 @@ export class LogReplica implements GroupEvents, PendingVisitor<Session> {
     // Trimmed while the read waited for its turn at the disk: as if it had come a moment later.
     if (error instanceof TrimmedError) return { code: ErrorCode.OFFSET_OUT_OF_RANGE, options: {} };
     if (error instanceof DamageError) {
+      this.context.counters.damageFound++;
       this.context.logEvent('error', 'damage found', { log: this.descriptor.name, damage: error.message });
       // Not beyond the end that readers know: what is damaged there cannot be asked for.
       const committedEnd = error.lastOffset < error.firstOffset ? this.committedEnd : Math.min(error.lastOffset + 1, this.committedEnd);

@@ -13,7 +13,7 @@ import { ControlType } from './control.ts';
 import { judgeFence, judgeInitProducer, Judgment, judgePutPosition, judgeTrim } from './judge.ts';
 import { PendingKind, writeErrorOptions } from './log-answers.ts';
 import type { LogReplica } from './log-replica.ts';
-import { indexToRead } from './read-start.ts';
+import { indexToRead, lostBelow } from './read-start.ts';
 import { RoomFor } from './space.ts';
 
 /** Control batch header, type, flags and count: what an entry has besides its updates. */
@@ -162,7 +162,8 @@ export class LogWrites {
 /** The largest batch border ≤ min(offset, committed end); the log's start when it lies below. */
 export function batchBorder(log: LogReplica, offset: number): number {
   if (offset >= log.committedEnd) return log.committedEnd;
-  if (offset <= log.logStart) return log.logStart;
+  // Where batches are lost, nobody knows their borders.
+  if (offset < lostBelow(log)) return log.logStart;
   return log.log.offsetAtIndex(indexToRead(log.log, offset));
 }
 

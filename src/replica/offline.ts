@@ -5,9 +5,12 @@
 // Invariant: nothing is removed. What stands in the way (a damaged snapshot, or one of entries that are
 // gone) is put aside under another name.
 import type { Disk } from '../index/disk.ts';
+import { batchIndex } from '../wire/batch.ts';
 import { acceptLoss } from '../segment/accept-loss.ts';
 import { readWholeFile } from '../segment/atomic-file.ts';
 import { describeDamage } from '../segment/damage.ts';
+import type { DamageRange } from '../segment/damage.ts';
+import { segmentName } from '../segment/head.ts';
 import { SegmentedLog } from '../segment/log.ts';
 import { SyncGate } from '../segment/sync-gate.ts';
 import { verifyLog } from '../segment/verify.ts';
@@ -62,11 +65,18 @@ export async function checkLog(found: FoundLog, options: OfflineOptions): Promis
   try {
     const directory = await new LogFiles(disk).generationFolder(found.folder);
     const logUid = Buffer.from(found.uid, 'hex');
+    const newest = restoring ? null : await checkSnapshots(disk, directory, logUid, yieldTurn, faults);
+    const rebuild = new StateRebuild(newest ?? new ReplicaState(logUid));
+    const { appliedIndex } = rebuild.state;
     const report = await verifyLog({
       disk, directory, logUid: restoring ? null : logUid, repairIndex, yieldTurn, progress: (done, total) => progress(name, done, total),
+      visit: (buffer, at) => {
+        if (batchIndex(buffer, at) > appliedIndex) rebuild.visit(buffer, at);
+      },
     });
-    if (!restoring) faults.push(...(await checkSnapshots(disk, directory, logUid, yieldTurn)));
-    return { ...identity, report };
+    if (restoring) return { ...identity, report };
+    if (rebuild.fault !== '') faults.push(`${directory}: ${rebuild.fault}: the log takes no records until that is accepted (--accept-loss)`);
+    return { ...identity, report: { ...report, damage: [...report.damage, ...missingSegments(directory, report, rebuild)] } };
   } catch (error) {
     if (!(error instanceof RestoreError)) throw error;
     faults.push(error.message);
@@ -74,19 +84,45 @@ export async function checkLog(found: FoundLog, options: OfflineOptions): Promis
   }
 }
 
-async function checkSnapshots(disk: Disk, directory: string, logUid: Buffer, yieldTurn: () => Promise<void>): Promise<string[]> {
-  const faults: string[] = [];
-  for (const name of (await disk.list(directory)).filter(isSnapshotName)) {
+/** The newest valid snapshot, or null; what is wrong with any goes to `faults`. */
+async function checkSnapshots(
+  disk: Disk, directory: string, logUid: Buffer, yieldTurn: () => Promise<void>, faults: string[],
+): Promise<ReplicaState | null> {
+  let newest: ReplicaState | null = null;
+  for (const name of (await disk.list(directory)).filter(isSnapshotName).sort()) {
     const path = `${directory}/${name}`;
     try {
       const slices = decodeSnapshotInSlices(await readWholeFile(disk, path, SNAPSHOT_BYTES_MAX), logUid);
-      while (slices.next().done !== true) await yieldTurn();
+      let step = slices.next();
+      for (; step.done !== true; step = slices.next()) await yieldTurn();
+      newest = step.value;
     } catch (error) {
       if (!(error instanceof StateError)) throw error;
       faults.push(`${path}: ${error.message}`);
     }
   }
-  return faults;
+  return newest;
+}
+
+/** Segment files that are gone from either end of the log: only its state knows that they were there. */
+function missingSegments(directory: string, report: VerifyReport, { state }: StateRebuild): DamageRange[] {
+  const { firstIndex, firstOffset, lastIndex, nextOffset, segments } = report;
+  // Nothing at all: that is said already.
+  if (segments === 0) return [];
+  const missing: DamageRange[] = [];
+  if (firstOffset > state.logStart) {
+    missing.push({
+      file: `${directory}/${segmentName(firstIndex)}`, position: 0, firstIndex: 1, lastIndex: firstIndex - 1,
+      firstOffset: state.logStart, lastOffset: firstOffset - 1, reason: 'the segment files before this one are missing',
+    });
+  }
+  if (state.appliedIndex > lastIndex) {
+    missing.push({
+      file: directory, position: 0, firstIndex: lastIndex + 1, lastIndex: state.appliedIndex,
+      firstOffset: nextOffset, lastOffset: state.nextOffset - 1, reason: 'entries below the newest snapshot are missing at the end of the log',
+    });
+  }
+  return missing;
 }
 
 /**
@@ -97,9 +133,9 @@ export async function acceptLossOf(found: FoundLog, disk: Disk, yieldTurn: () =>
   if (typeof found.descriptor === 'string') return [];
   const directory = await new LogFiles(disk).generationFolder(found.folder);
   const given: string[] = [];
-  const endLost = await acceptLoss(disk, directory, yieldTurn);
-  if (endLost !== null) given.push(describeDamage(endLost));
   const uid = Buffer.from(found.uid, 'hex');
+  const endLost = await acceptLoss(disk, directory, uid, yieldTurn);
+  if (endLost !== null) given.push(describeDamage(endLost));
   let rebuild = await rebuildState(disk, directory, uid, yieldTurn);
   if (rebuild.aheadOfLog) {
     await putSnapshotsAside(disk, directory, rebuild.lastIndex);

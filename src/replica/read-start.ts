@@ -42,17 +42,29 @@ export function startOf(log: LogReplica, spec: ReadSpec, pinned: number): number
 
 /** The first record of the first batch with append_time ≥ `timeMs`; committed_end when there is none. */
 export function offsetOfTime(log: LogReplica, timeMs: number): number {
+  // It may be among those that are lost: whoever reads from there is told so.
+  if (lostBelow(log) > log.logStart && timeMs <= log.log.appendTimeBefore) return log.logStart;
   const index = log.log.firstIndexAtTime(timeMs);
   if (index > log.commitIndex) return log.committedEnd;
   const offset = log.log.offsetAtIndex(index);
   return Math.min(Math.max(offset, log.logStart), log.committedEnd);
 }
 
-/** 0, OFFSET_OUT_OF_RANGE or LOG_CHANGED for a read from `offset` on. */
+/**
+ * The records from the log's start up to this offset are lost with their segment files; the log's start when
+ * none are. (Trimming moves the start first and deletes files afterwards, never the other way round.)
+ */
+export function lostBelow(log: LogReplica): number {
+  return Math.max(log.logStart, log.log.firstOffset);
+}
+
+/** 0, OFFSET_OUT_OF_RANGE, DATA_LOSS or LOG_CHANGED for a read from `offset` on. */
 export function judgeStart(log: LogReplica, offset: number, prevTerm: number): ErrorCode | 0 {
   if (offset < log.logStart || offset > log.committedEnd) return ErrorCode.OFFSET_OUT_OF_RANGE;
-  // The batch before log_start is gone, whether or not its file still is there.
-  if (prevTerm === NONE || offset <= log.logStart) return 0;
+  const readable = lostBelow(log);
+  if (offset < readable) return ErrorCode.DATA_LOSS;
+  // The batch before that is gone, whether or not its file still is there.
+  if (prevTerm === NONE || offset <= readable) return 0;
   const term = log.log.termAt(log.log.indexOfOffset(offset - 1));
   return term === prevTerm ? 0 : ErrorCode.LOG_CHANGED;
 }
@@ -64,6 +76,8 @@ export function readErrorOptions(log: LogReplica, code: ErrorCode): ErrorOptions
     case ErrorCode.LOG_CHANGED:
     case ErrorCode.BEHIND:
       return { range: { logStart: log.logStart, committedEnd: log.committedEnd } };
+    case ErrorCode.DATA_LOSS:
+      return { range: { logStart: log.logStart, committedEnd: lostBelow(log) }, message: 'the segment files of these records are missing' };
     default:
       return {};
   }

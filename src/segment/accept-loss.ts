@@ -3,18 +3,21 @@
 // operator's word, with the data directory locked: what was acknowledged behind that place is gone.
 //
 // Damage with a known extent needs nothing from here: its range stays unreadable, the log goes on after it.
-import type { Disk } from '../index/disk.ts';
+import type { Disk, DiskFile } from '../index/disk.ts';
 import type { DamageRange } from './damage.ts';
-import { endBefore } from './head.ts';
+import { encodeHead, endBefore } from './head.ts';
 import { listSegments, readHeads, unknownEnd } from './heads-read.ts';
 import { MARK_SLOT_SIZE } from './mark.ts';
 import { Scan } from './scan.ts';
+import type { Segment } from './segment.ts';
 
 /**
- * Gives the newest segment a mark again. Resolves with what was given up, null when there was no doubt.
+ * Gives the newest segment a mark again, and a head where that is damaged too. Resolves with what was given up, null when there was no doubt.
  * Rejects with DiskError, and with DamageError when not even the segments can be told.
  */
-export async function acceptLoss(disk: Disk, directory: string, yieldTurn: () => Promise<void>): Promise<DamageRange | null> {
+export async function acceptLoss(
+  disk: Disk, directory: string, logUid: Buffer, yieldTurn: () => Promise<void>,
+): Promise<DamageRange | null> {
   const read = await readHeads(disk, directory, null, listSegments(await disk.list(directory)), () => {});
   const newest = read[read.length - 1];
   if (newest === undefined || newest.decoded.mark !== null) return null;
@@ -26,6 +29,7 @@ export async function acceptLoss(disk: Disk, directory: string, yieldTurn: () =>
     });
     await scan.run();
     await file.truncate(scan.end.position);
+    if (newest.decoded.head === null) await writeHeadAnew(file, segment, logUid);
     await file.sync();
     segment.file = file;
     segment.end.set(scan.end);
@@ -38,4 +42,11 @@ export async function acceptLoss(disk: Disk, directory: string, yieldTurn: () =>
   } finally {
     await file.close();
   }
+}
+
+/** What stands in for the head is written into it: it is all that the log goes by from here on. */
+async function writeHeadAnew(file: DiskFile, segment: Segment, logUid: Buffer): Promise<void> {
+  const { firstIndex, firstOffset, termBefore, appendTimeBefore } = segment;
+  const bytes = encodeHead({ logUid, firstIndex, firstOffset, termBefore, appendTimeBefore });
+  await file.write(bytes, 0, bytes.length, 0);
 }

@@ -43,8 +43,10 @@ export class DamageError extends Error implements DamageRange {
 
 /** One line with everything an operator needs to find the place. */
 export function describeDamage(range: DamageRange): string {
+  const noEntry = range.lastIndex >= 0 && range.lastIndex < range.firstIndex;
   const offsets =
-    range.lastOffset >= range.firstOffset ? `offsets ${range.firstOffset}..${range.lastOffset}`
+    noEntry ? 'no records'
+    : range.lastOffset >= range.firstOffset ? `offsets ${range.firstOffset}..${range.lastOffset}`
     : range.lastOffset < 0 ? `offsets from ${range.firstOffset}`
     : 'no records';
   return `${range.file} at byte ${range.position}: ${range.reason} (${offsets}, indexes ${range.firstIndex}..${range.lastIndex})`;

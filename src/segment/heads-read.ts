@@ -47,7 +47,7 @@ export async function readHeads(
   }
   const read: ReadSegment[] = [];
   for (const [i, head] of raw.entries()) {
-    const segment = new Segment(directory, headOf(head, read[i - 1], logUid, damaged));
+    const segment = new Segment(directory, headOf(head, read[i - 1], raw[i + 1], logUid, damaged));
     segment.firstMs = head.firstMs;
     const { mark } = head.decoded;
     if (mark !== null) {
@@ -89,6 +89,7 @@ async function readRaw(disk: Disk, directory: string, firstIndex: number): Promi
 function headOf(
   raw: RawHead,
   before: ReadSegment | undefined,
+  after: RawHead | undefined,
   logUid: Buffer | null,
   damaged: (range: DamageRange) => void,
 ): Omit<SegmentHead, 'logUid'> {
@@ -103,9 +104,21 @@ function headOf(
     damaged(headDamage(raw, nextOffset, fault));
     return { firstIndex: raw.firstIndex, firstOffset: nextOffset, termBefore: term, appendTimeBefore: appendTime };
   }
-  if (raw.firstOffset === NONE) throw new DamageError(headDamage(raw, 0, fault));
-  damaged(headDamage(raw, raw.firstOffset, fault));
-  return { firstIndex: raw.firstIndex, firstOffset: raw.firstOffset, termBefore: 0, appendTimeBefore: 0 };
+  const firstOffset = firstOffsetOf(raw, before === undefined ? after : undefined);
+  if (firstOffset === NONE) throw new DamageError(headDamage(raw, 0, fault));
+  damaged(headDamage(raw, firstOffset, fault));
+  return { firstIndex: raw.firstIndex, firstOffset, termBefore: 0, appendTimeBefore: 0 };
+}
+
+/**
+ * Where the records of a segment begin whose head nothing before it stands in for; NONE when nobody can
+ * say. Where only the next head is left, at its end: then none of its records can be found by offset,
+ * and all of them lie below the log's first.
+ */
+function firstOffsetOf(raw: RawHead, after: RawHead | undefined): number {
+  if (raw.firstOffset !== NONE) return raw.firstOffset;
+  if (raw.firstIndex === 1) return 0;
+  return after?.decoded.head?.firstOffset ?? NONE;
 }
 
 /** Damage of a head: no record is lost by it. */
@@ -130,7 +143,8 @@ async function fit(disk: Disk, read: ReadSegment, next: Segment, damaged: (range
     return;
   }
   // The newest slot is bad, but a complete segment ends with its file, and the next head says what it holds.
-  wanted.position = size;
+  // A file cut short has fewer bytes than its batches had: each needs a place of its own to be missed at.
+  wanted.position = Math.max(size, end.position + (wanted.index - end.index) * BATCH_HEADER_SIZE);
   damaged({ ...rangeOf(segment.path, wanted, wanted, 'the durable mark is bad'), position: MARK_POSITIONS[0] });
   end.set(wanted);
   segment.synced.set(wanted);

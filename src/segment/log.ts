@@ -140,6 +140,11 @@ export class SegmentedLog {
     return this.#list.first.firstOffset;
   }
 
+  /** append_time of the entry before `firstIndex`, Unix ms; 0 when there was none, or it is not known. */
+  get appendTimeBefore(): number {
+    return this.#list.first.appendTimeBefore;
+  }
+
   /** 0 when the log is empty and was never trimmed. */
   get lastIndex(): number {
     return this.#tail.lastIndex;

@@ -4,13 +4,13 @@
 //
 // Invariant: a report without findings means that every byte below the durable mark was read and holds.
 import type { Disk, DiskFile } from '../index/disk.ts';
-import { batchCount } from '../wire/batch.ts';
+import { batchCount, isControl } from '../wire/batch.ts';
 import { DamageError, type DamageRange } from './damage.ts';
 import { endBefore } from './head.ts';
 import { listSegments, noSegment, readHeads, type ReadSegment, unknownEnd } from './heads-read.ts';
 import { openPlaces } from './index-build.ts';
 import { LogEnd, SEGMENT_HEAD_SIZE } from './mark.ts';
-import { Scan } from './scan.ts';
+import { type BatchVisitor, Scan } from './scan.ts';
 import type { Segment } from './segment.ts';
 import { checkIndex, ExpectedIndex, type IndexFinding, repairIndex } from './verify-index.ts';
 import { walkDurable } from './walk.ts';
@@ -26,6 +26,8 @@ export interface VerifyOptions {
   /** Told now and then how many of how many bytes were read. */
   readonly progress?: (doneBytes: number, totalBytes: number) => void;
   readonly yieldTurn: () => Promise<void>;
+  /** Sees, in order, what a start would rebuild the state from: headers of data batches, whole control batches. */
+  readonly visit?: BatchVisitor;
 }
 
 export interface VerifyReport {
@@ -122,10 +124,12 @@ class LogCheck {
         header: (buffer, at, position) => {
           expected.add(buffer, at, position);
           this.#doneBytes = base + position - SEGMENT_HEAD_SIZE;
+          if (!isControl(buffer, at)) this.#options.visit?.(buffer, at, position);
         },
-        visit: (buffer, at) => {
+        visit: (buffer, at, position) => {
           this.#batches++;
           this.#records += batchCount(buffer, at);
+          if (isControl(buffer, at)) this.#options.visit?.(buffer, at, position);
         },
         lost: (from, _position, _before, end) => {
           expected.addLost(end.index - from + 1);
@@ -158,9 +162,10 @@ class LogCheck {
       limit: Math.max(size, from.position),
       bodiesFrom: 0,
       controlBodies: true,
-      visit: (buffer, at) => {
+      visit: (buffer, at, position) => {
         this.#batches++;
         this.#records += batchCount(buffer, at);
+        this.#options.visit?.(buffer, at, position);
       },
       betweenReads: () => this.#turn(),
     });

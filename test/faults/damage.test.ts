@@ -158,7 +158,8 @@ async function assertLost(damage: (dataDir: string) => void, lost: [number, numb
   assert.equal(other, { got: 200, lost: [], refused: null });
   assert.is(stored, 17);
   assert.is(verify.code, 1);
-  const [finding] = verify.findings;
+  // A head that is gone is a finding of its own, without a record.
+  const finding = verify.findings.find(({ firstOffset, lastOffset }) => lastOffset! >= firstOffset!);
   assert.match(finding!.file!, /\.seg$/);
   assert.equal([finding!.position, finding!.firstOffset, finding!.lastOffset], [position, ...lost[0]!]);
 }
@@ -173,6 +174,33 @@ test('a flipped byte of the newest segment, below its mark, costs its batch alon
 
 test('a sealed segment that was cut costs what was cut', async () => {
   await assertLost((dataDir) => truncateSync(files(dataDir, /\.seg$/)[1]!, 150_000), [[1160, 2039]], 146_420);
+});
+
+test('a sealed segment of which not even the head is left costs its records alone', async () => {
+  for (const size of [100, 4100]) {
+    await assertLost((dataDir) => truncateSync(files(dataDir, /\.seg$/)[1]!, size), [[1020, 2039]], 4096);
+    const { small: reading, other, verify, position } = await after((dataDir) => truncateSync(files(dataDir, /\.seg$/)[0]!, size));
+    assert.equal(reading, { got: RECORDS - 1020, lost: [[0, 1019]], refused: null }, `the first one cut to ${size}`);
+    assert.equal([other, position, verify.code], [{ got: 200, lost: [], refused: null }, 17, 1]);
+  }
+});
+
+test('a segment file that is gone is told from one that was trimmed, wherever it was', async () => {
+  for (const [i, lost] of [[0, [0, 1019]], [1, [1020, 2039]]] as const) {
+    const { small: reading, other, verify, position } = await after((dataDir) => rmSync(files(dataDir, /\.seg$/)[i]!));
+    const [first, last] = lost;
+    assert.equal(reading, { got: RECORDS - 1020, lost: [[first, last]], refused: null }, `segment ${i}`);
+    assert.equal([other, position, verify.code], [{ got: 200, lost: [], refused: null }, 17, 1]);
+    const [finding] = verify.findings;
+    assert.match(finding!.message, /missing/);
+    assert.equal([finding!.firstOffset, finding!.lastOffset], [first, last]);
+  }
+  // Behind the snapshot's entries nobody knows that there was more; those that it knows of are missed.
+  const { small: reading, verify } = await after((dataDir) => rmSync(files(dataDir, /\.seg$/)[2]!));
+  assert.equal(reading, { got: 2040, lost: [[2040, 2399]], refused: null });
+  assert.is(verify.code, 1);
+  assert.match(verify.findings[0]!.message, /entries below the newest snapshot are missing/);
+  assert.equal([verify.findings[0]!.firstOffset, verify.findings[0]!.lastOffset], [2040, 2399]);
 });
 
 test('the newest segment cut below a snapshot costs what was cut: nothing spins, nothing is passed over in silence', async () => {

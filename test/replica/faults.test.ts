@@ -1,13 +1,15 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ErrorCode } from '../../src/wire/errors.ts';
-import { Op } from '../../src/wire/ops.ts';
-import { getPositionRequest, putPositionRequest } from '../../src/wire/requests-read.ts';
-import { getPositionResponse, putPositionResponse } from '../../src/wire/responses-data.ts';
+import { From, Op } from '../../src/wire/ops.ts';
+import { findOffsetRequest, getPositionRequest, putPositionRequest } from '../../src/wire/requests-read.ts';
+import { findOffsetResponse, getPositionResponse, putPositionResponse } from '../../src/wire/responses-data.ts';
+import { acceptLossOf, checkLog, findLogs } from '../../src/replica/offline.ts';
+import type { LogCheck } from '../../src/replica/offline.ts';
 import { Prng } from '../support/prng.ts';
-import type { DiskCall } from '../support/sim-disk.ts';
+import type { DiskCall, SimDisk } from '../support/sim-disk.ts';
 import type { TestClient } from './support.ts';
-import { records, sized, valuesOf, World } from './support.ts';
+import { records, sized, valuesOf, WALL_START_MS, World } from './support.ts';
 
 const test = suite('replica/faults');
 
@@ -98,6 +100,93 @@ test('entries that a snapshot knows and no segment has are DATA_LOSS to readers,
   assert.is(reader.delivered(subscription).end?.code, ErrorCode.DATA_LOSS);
   assert.ok(reader.delivered(subscription).bytes.length > 500 * 1024, 'what there is comes first');
   assert.is((await reader.produce('default', records('a'))).code, 'LOG_STOPPED');
+});
+
+/** Three segments of two records each in `default`, a snapshot behind them, and the first file gone. */
+async function withoutFirstSegment(trimmed: number): Promise<{ world: World; removed: string | undefined; folder: string }> {
+  const { world, client } = await ready({ segmentBytes: MIB });
+  for (let i = 0; i < 6; i++) {
+    assert.is((await client.produce('default', sized(500 * 1024))).code, 'OK');
+    await world.advance(1000);
+  }
+  if (trimmed > 0) assert.is((await client.trim('default', trimmed)).value.logStart, trimmed);
+  await world.advance(10_000);
+  const [uid] = await world.disk.list('logs');
+  await world.stop();
+  const folder = `logs/${uid!}/00000001`;
+  const segments = (await world.disk.list(folder)).filter((name) => name.endsWith('.seg')).sort();
+  const removed = trimmed > 0 ? undefined : segments[0]!;
+  if (removed !== undefined) await world.disk.unlink(`${folder}/${removed}`);
+  return { world, removed, folder };
+}
+
+async function checked(disk: SimDisk): Promise<LogCheck> {
+  const [found] = await findLogs(disk);
+  return checkLog(found!, { disk, yieldTurn: () => Promise.resolve(), repairIndex: false, progress: () => {} });
+}
+
+test('records whose segment file is gone are DATA_LOSS however they are asked for, never skipped in silence', async () => {
+  const { world } = await withoutFirstSegment(0);
+  const { report, faults } = await checked(world.disk);
+  assert.equal(faults, []);
+  assert.equal(report!.damage.map(({ firstOffset, lastOffset, firstIndex, lastIndex }) => [firstOffset, lastOffset, firstIndex, lastIndex]), [[0, 1, 1, 2]]);
+  const next = await world.restart();
+  const client = await next.connect();
+  const lost = { logStart: 0, committedEnd: 2 };
+  for (const changes of [{ value: 0 }, { value: 1 }, { from: From.EARLIEST }, { from: From.TIME, value: WALL_START_MS }]) {
+    const answer = await client.fetch('default', changes);
+    assert.is(answer.code, 'DATA_LOSS', JSON.stringify(changes));
+    assert.equal(answer.error.detail.range, lost);
+    const subscription = client.sendSubscribe('default', changes);
+    await next.settle();
+    assert.is(client.delivered(subscription).end?.code, ErrorCode.DATA_LOSS);
+  }
+  const found = await client.call(Op.FIND_OFFSET, findOffsetRequest, { log: 'default', time: WALL_START_MS }, findOffsetResponse);
+  assert.is(found.value.offset, 0, 'where reading says what is lost');
+  assert.is((await client.fetch('default', { value: 2, prevTerm: 77 })).code, 'OK', 'the batch before is not there to be compared');
+  assert.is((await client.fetch('default', { value: 6 })).code, 'OK');
+  assert.is((await client.trim('default', 1)).value.logStart, 0, 'nobody knows a border there');
+  assert.is((await client.produce('default', records('on'))).value.baseOffset, 6);
+  assert.is((await client.trim('default', 3)).value.logStart, 3);
+  assert.is((await client.fetch('default', { value: 2 })).code, 'OFFSET_OUT_OF_RANGE');
+  assert.ok(next.node.counters.damageFound > 0);
+});
+
+test('records that were trimmed are not missed', async () => {
+  const { world, folder } = await withoutFirstSegment(3);
+  const segments = (await world.disk.list(folder)).filter((name) => name.endsWith('.seg')).sort();
+  assert.is(segments.includes('00000000000000000001.seg'), false, 'their file is gone');
+  const { report, faults } = await checked(world.disk);
+  assert.equal([report!.damage, faults], [[], []]);
+  const next = await world.restart();
+  assert.is((await (await next.connect()).fetch('default', { value: 2 })).code, 'OFFSET_OUT_OF_RANGE');
+  assert.is(next.node.counters.damageFound, 0);
+});
+
+test('a first segment that is gone before any snapshot stops the log until the loss is accepted', async () => {
+  const { world, client } = await ready({ segmentBytes: MIB });
+  for (let i = 0; i < 3; i++) await client.produce('default', sized(500 * 1024));
+  const disk = world.disk.crash({ mode: 'process' });
+  const [uid] = await disk.list('logs');
+  const folder = `logs/${uid!}/00000001`;
+  await disk.unlink(`${folder}/00000000000000000001.seg`);
+  const { report, faults } = await checked(disk);
+  assert.equal(report!.damage.map(({ firstOffset, lastOffset }) => [firstOffset, lastOffset]), [[0, 1]]);
+  assert.match(faults[0]!, /entries 1 to 2 are damaged or missing: the log takes no records/);
+  const broken = await World.start({ disk: disk.after({ mode: 'process' }), clock: world.clock, createDefault: false });
+  const reader = await broken.connect();
+  assert.is((await reader.produce('default', records('x'))).code, 'LOG_STOPPED');
+  assert.is((await reader.fetch('default')).code, 'DATA_LOSS');
+  assert.is((await reader.fetch('default', { value: 2 })).code, 'OK');
+  const [found] = await findLogs(disk);
+  assert.match((await acceptLossOf(found!, disk, () => Promise.resolve())).join(), /is forgotten/);
+  const mended = await checked(disk);
+  assert.equal([mended.report!.damage, mended.faults], [[], []]);
+  const next = await World.start({ disk, clock: world.clock, createDefault: false });
+  const other = await next.connect();
+  assert.is((await other.produce('default', records('x'))).value.baseOffset, 3);
+  assert.is((await other.fetch('default', { from: From.EARLIEST })).value.startOffset, 2);
+  assert.is((await other.fetch('default')).code, 'OFFSET_OUT_OF_RANGE');
 });
 
 test('a failed write other than for want of room stops the log, too', async () => {

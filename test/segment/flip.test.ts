@@ -2,12 +2,13 @@
 // durable mark that is damage, named exactly; above it the log ends before it; never a wrong record.
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { DamageError } from '../../src/segment/damage.ts';
+import { acceptLoss } from '../../src/segment/accept-loss.ts';
+import { DamageError, describeDamage } from '../../src/segment/damage.ts';
 import { LogState } from '../../src/segment/log-options.ts';
 import type { SegmentedLog } from '../../src/segment/log.ts';
 import { stampBodyCrc } from '../../src/wire/batch.ts';
 import { SimDisk } from '../support/sim-disk.ts';
-import { batchOf, controlOf, createLog, Model, openLog, split } from './support.ts';
+import { batchOf, controlOf, createLog, LOG_UID, Model, openLog, split } from './support.ts';
 
 const test = suite('segment/flip');
 const FILE = 'log/00000000000000000001.seg';
@@ -157,16 +158,22 @@ test('a file cut below the mark is damage up to the mark, cut above it the end o
   }
 });
 
-test('a file cut inside its head names the file and is not taken for an empty log', async () => {
+test('a file cut inside its head is not taken for an empty log: how much it held is not known', async () => {
   const life = await killed();
   for (const size of [0, 1, 511, 512, 1023, 1024, 1536, 4095]) {
     const disk = life.disk.after({ mode: 'process', keep: 'all' });
     const file = await disk.open(FILE, 'write');
     await file.truncate(size);
-    let error: unknown = null;
-    await openLog(disk).catch((caught) => (error = caught));
-    assert.ok(error instanceof DamageError && error.file === FILE, `${size} bytes`);
+    const log = await openLog(disk);
+    assert.is(log.state, LogState.READ_ONLY, `${size} bytes`);
+    assert.equal(log.damage.map((range) => [range.file, range.position, range.lastOffset]), [[FILE, 0, -1], [FILE, 512, -1]]);
+    assert.match(describeDamage(log.damage[0]!), / \(no records, /);
     assert.is(await file.size(), size, 'nothing was cut or written');
+    await log.close();
+    assert.is((await acceptLoss(disk, 'log', LOG_UID, () => Promise.resolve()))!.firstIndex, 1);
+    const mended = await openLog(disk.crash({ keep: 'none' }));
+    assert.equal([mended.state, mended.lastIndex, mended.damage], [LogState.OPEN, 0, []]);
+    await mended.close();
   }
 });
 

@@ -1,6 +1,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { acceptLoss } from '../../src/segment/accept-loss.ts';
+import { DamageError } from '../../src/segment/damage.ts';
 import { LogState } from '../../src/segment/log-options.ts';
 import { verifyLog, type VerifyReport } from '../../src/segment/verify.ts';
 import { SimDisk } from '../support/sim-disk.ts';
@@ -131,6 +132,51 @@ test('a cut, a lengthened, a missing and a foreign segment file are found', asyn
   assert.match((await verifyLog({ disk: await empty(), directory: 'log', logUid: null, repairIndex: false, yieldTurn: turn })).damage[0]!.reason, /no segment file/);
 });
 
+test('a sealed segment cut anywhere, or with no byte of its marks and batches left, is damaged up to its end', async () => {
+  const { disk, model, places } = await filled();
+  const files = [...new Set(places.map((place) => place.file))];
+  for (const file of files.slice(0, 2)) {
+    const first = places.findIndex((place) => place.file === file) + 1;
+    const last = places.findLastIndex((place) => place.file === file) + 1;
+    for (const size of [0, 1, 511, 512, 1024, 4095, 4096, 4097, 4096 + 72]) {
+      const copy = disk.after({ mode: 'process' });
+      await (await copy.open(file, 'write')).truncate(size);
+      await expectLost(copy, model, first, last, `${file} cut to ${size}`);
+    }
+    const torn = disk.after({ mode: 'process' });
+    for (const position of [520, 1030]) torn.corrupt(file, position);
+    await (await torn.open(file, 'write')).truncate(4096 + 80);
+    await expectLost(torn, model, first, last, `${file} cut, without marks`);
+  }
+});
+
+/** Entries [first, last] are reported, by verify and by reads; all others are as they were. */
+async function expectLost(disk: SimDisk, model: Model, first: number, last: number, what: string): Promise<void> {
+  const { damage, lastIndex } = await verify(disk);
+  assert.is(lastIndex, 17, what);
+  const found = damage.filter((range) => range.lastIndex >= range.firstIndex);
+  const offsets = [Number(model.at(first).readBigUInt64BE(24)), Number(model.at(last + 1).readBigUInt64BE(24)) - 1];
+  assert.equal(found.map((range) => [range.firstIndex, range.lastIndex, range.firstOffset, range.lastOffset]), [[first, last, ...offsets]], what);
+  const log = await openLog(disk, OPTIONS);
+  for (let index = 1; index <= 17; index++) {
+    let error: unknown = null;
+    const range = await log.read(index, 1, 17).catch((reason: unknown) => void (error = reason));
+    if (index < first || index > last) assert.ok(range!.buffers[0]!.equals(model.at(index)), `${what}: ${index}`);
+    else assert.ok(error instanceof DamageError && error.firstIndex <= index && index <= error.lastIndex, `${what}: ${index}: ${String(error)}`);
+  }
+  await log.close();
+}
+
+test('the oldest segment without a head and without a next one that tells where it ended does not open', async () => {
+  const { disk, places } = await filled();
+  const [, second, third] = [...new Set(places.map((place) => place.file))];
+  await disk.unlink(places[0]!.file);
+  for (const file of [second!, third!]) await (await disk.open(file, 'write')).truncate(100);
+  assert.match((await verify(disk)).damage[0]!.reason, /the head is cut short/);
+  const error = await openLog(disk, OPTIONS).then(() => null, (reason: unknown) => reason);
+  assert.instance(error, DamageError);
+});
+
 async function empty(): Promise<SimDisk> {
   const disk = new SimDisk();
   await disk.makeDirectory('log');
@@ -191,9 +237,9 @@ test('an unknown end is reported, and accepted only when asked: then the valid p
   assert.is(report.damage[0]!.firstIndex, 16);
   assert.is(report.damage[0]!.lastOffset, -1);
   assert.is((await openLog(disk.after({ mode: 'process' }))).state, LogState.READ_ONLY);
-  const accepted = await acceptLoss(disk, 'log', turn);
+  const accepted = await acceptLoss(disk, 'log', LOG_UID, turn);
   assert.is(accepted!.firstIndex, 16);
-  assert.is(await acceptLoss(disk, 'log', turn), null);
+  assert.is(await acceptLoss(disk, 'log', LOG_UID, turn), null);
   assert.equal((await verify(disk)).damage, []);
   const log = await openLog(disk.crash({ keep: 'none' }), OPTIONS);
   assert.is(log.state, LogState.OPEN);
