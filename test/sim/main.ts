@@ -1,6 +1,6 @@
 // The simulator's command line; `npm run sim -- …` builds and starts it (run.mjs).
 //
-//   --seed N        one world, or the first of --seeds
+//   --seed N        one world, or the first of --seeds; N,M,… = these worlds
 //   --seeds K       so many worlds, seeds N … N + K − 1
 //   --minutes M     as many fresh worlds as fit into so many real minutes
 //   --nodes 1|3|5   nodes per world (1)
@@ -24,7 +24,9 @@ const MINUTE_MS = 60_000;
 const COVERAGE_SEEDS_MIN = 200;
 
 interface Arguments extends OptionWishes {
+  /** The first one, when it is not a list. */
   seed: number;
+  list: readonly number[];
   seeds: number;
   minutes: number;
   trace: boolean;
@@ -46,8 +48,11 @@ async function runSeeds(wishes: Arguments): Promise<number> {
   const speeds: number[] = [];
   let failures = 0;
   let count = 0;
-  const more = (): boolean => (wishes.minutes > 0 ? performance.now() - began < wishes.minutes * MINUTE_MS : count < wishes.seeds);
-  for (let seed = wishes.seed; more(); seed++) {
+  const { list, minutes } = wishes;
+  const seeds = list.length > 1 ? list.length : wishes.seeds;
+  const more = (): boolean => (minutes > 0 ? performance.now() - began < minutes * MINUTE_MS : count < seeds);
+  while (more()) {
+    const seed = list.length > 1 ? list[count]! : wishes.seed + count;
     count++;
     const { result, cpuMs } = await runOne(seed, wishes);
     speeds.push((result.simulatedSeconds * 1000) / cpuMs);
@@ -56,12 +61,13 @@ async function runSeeds(wishes: Arguments): Promise<number> {
       failures++;
       console.log(`seed ${seed} FAILED: ${result.violation.message}`);
       console.log(`  replay: ${replayCommand(seed, wishes)}`);
-      if (wishes.shrink) console.log(`  shrunk: ${await shrink(seed, wishes, wishes.nodeCount)}`);
+      if (wishes.shrink) console.log(`  shrunk: ${await shrink(seed, wishes)}`);
     }
   }
   report(count, failures, totals, speeds, began);
   const missing = count >= COVERAGE_SEEDS_MIN ? totals.missing(wishes.nodeCount) : [];
   if (missing.length > 0) console.log(`never happened: ${missing.join(', ')}`);
+  console.log(`${count - failures} passed, ${failures + Math.min(1, missing.length)} failed`);
   return failures > 0 || missing.length > 0 ? 1 : 0;
 }
 
@@ -111,8 +117,11 @@ function parse(words: readonly string[]): Arguments {
     return parsed;
   };
   const without = (value('without') ?? '').split(',').filter((kind): kind is FaultKind => (FAULT_KINDS as readonly string[]).includes(kind));
+  const list = (value('seed') ?? String(Date.now() % 1_000_000_000)).split(',').map(Number);
+  if (!list.every((seed) => Number.isSafeInteger(seed) && seed >= 0)) throw new RangeError(`--seed wants numbers, not ${value('seed')}`);
   return {
-    seed: number('seed', Date.now() % 1_000_000_000),
+    seed: list[0]!,
+    list,
     seeds: number('seeds', 1),
     minutes: number('minutes', 0),
     nodeCount: number('nodes', 1),

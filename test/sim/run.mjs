@@ -1,27 +1,23 @@
-// Builds the simulator with the planted bugs in it (all switched off) and runs it: see main.ts for the
-// arguments. `--node PATH` runs it on another Node, `--built` runs what the last call built.
+// Builds the simulator and runs it: see main.ts for the arguments. `--node PATH` runs it on another Node,
+// `--built` runs what the last call built, `--profile FOLDER` writes a CPU profile there.
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { OUTPUT } from './build.mjs';
 
-const OUTPUT = 'build/sim/main.mjs';
 const words = process.argv.slice(2);
-const at = words.indexOf('--node');
-const [, node] = at < 0 ? ['', process.execPath] : words.splice(at, 2);
+const node = take('--node') ?? process.execPath;
+const profile = take('--profile');
 
 if (!words.includes('--built') || !existsSync(OUTPUT)) {
-  const { build } = await import('esbuild');
-  await build({
-    entryPoints: ['test/sim/main.ts'],
-    outfile: OUTPUT,
-    bundle: true,
-    platform: 'node',
-    target: 'node20.19',
-    format: 'esm',
-    packages: 'external',
-    sourcemap: 'linked',
-    define: { __SIDELOG_VERSION__: '"sim"', __SIDELOG_MUTANTS__: 'true' },
-    logLevel: 'warning',
-  });
+  const { buildSim } = await import('./build.mjs');
+  await buildSim();
 }
-const { status } = spawnSync(node, ['--enable-source-maps', OUTPUT, ...words.filter((word) => word !== '--built')], { stdio: 'inherit' });
+const flags = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`];
+const { status } = spawnSync(node, ['--enable-source-maps', ...flags, OUTPUT, ...words.filter((word) => word !== '--built')], { stdio: 'inherit' });
 process.exit(status ?? 1);
+
+/** Takes an option and its value out of the arguments. */
+function take(name) {
+  const at = words.indexOf(name);
+  return at < 0 ? undefined : words.splice(at, 2)[1];
+}

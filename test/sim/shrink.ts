@@ -5,12 +5,13 @@ import { drawOptions, FAULT_KINDS } from './options.ts';
 import { World } from './world.ts';
 
 /** Returns the command that replays the smallest failing world that was found. */
-export async function shrink(seed: number, wishes: OptionWishes, nodeCount: number): Promise<string> {
+export async function shrink(seed: number, wishes: OptionWishes & { mutant: string }): Promise<string> {
+  const { nodeCount, mutant } = wishes;
   const rule = await ruleOf(seed, wishes);
   let seconds = drawOptions(seed, wishes).seconds;
   let without: FaultKind[] = [...(wishes.without ?? [])];
   const fails = async (trySeconds: number, tryWithout: FaultKind[]): Promise<boolean> =>
-    (await ruleOf(seed, { ...wishes, nodeCount, seconds: trySeconds, without: tryWithout })) === rule;
+    (await ruleOf(seed, { ...wishes, seconds: trySeconds, without: tryWithout })) === rule;
   for (let step = seconds / 2; step >= 0.25; step /= 2) if (await fails(seconds - step, without)) seconds -= step;
   const on = drawOptions(seed, wishes).faults;
   for (const kind of FAULT_KINDS) {
@@ -19,7 +20,8 @@ export async function shrink(seed: number, wishes: OptionWishes, nodeCount: numb
   }
   for (let step = seconds / 2; step >= 0.25; step /= 2) if (await fails(seconds - step, without)) seconds -= step;
   const left = without.length > 0 ? ` --without ${without.join(',')}` : '';
-  return `npm run sim -- --seed ${seed} --nodes ${nodeCount} --seconds ${seconds}${left} --trace`;
+  const planted = mutant === '' ? '' : ` --mutant ${mutant}`;
+  return `npm run sim -- --seed ${seed} --nodes ${nodeCount} --seconds ${seconds}${left}${planted} --trace`;
 }
 
 async function ruleOf(seed: number, wishes: OptionWishes): Promise<string> {

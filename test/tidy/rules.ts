@@ -53,7 +53,7 @@ export const PACKAGES: Readonly<Record<string, RegExp>> = {
   '@noble/hashes': /^(src|test|conformance)\//,
   zod: /^src\/config\.ts$/,
   uvu: /^(test|conformance)\//,
-  esbuild: /^conformance\/selftest\//,
+  esbuild: /^(conformance\/selftest|test\/sim)\//,
   sidelog: /^test\/cli\/package\.test\.ts$/,
 };
 

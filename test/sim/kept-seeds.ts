@@ -1,0 +1,23 @@
+// Seeds that once found a bug, each with the bug. They run with every `npm test`. What a seed means
+// changes with the simulator, so a bug that can be shown by a small test has one of its own besides.
+
+export interface KeptSeed {
+  readonly seed: number;
+  readonly nodes: 1 | 3 | 5;
+  readonly found: string;
+}
+
+export const KEPT_SEEDS: readonly KeptSeed[] = [
+  { seed: 14, nodes: 1, found: 'a log that syncs late deleted records before the trim was synced' },
+  { seed: 1192, nodes: 1, found: 'the same, by age' },
+  { seed: 1121, nodes: 1, found: 'the client went on for ever with batches behind the ones that a power cut had taken' },
+  { seed: 1168, nodes: 1, found: 'the same on a log in memory' },
+  { seed: 1228, nodes: 1, found: 'the same, several apps of one name' },
+  { seed: 20157, nodes: 1, found: 'a log whose creation had failed came back in the place of one made since' },
+  { seed: 20299, nodes: 1, found: 'a log whose log.json could not be read was answered LOG_NOT_FOUND' },
+  { seed: 20367, nodes: 1, found: 'the same, of two logs' },
+  { seed: 20014, nodes: 1, found: 'a simulated sync took six minutes, and a stop waited for it' },
+  { seed: 20045, nodes: 1, found: 'an epoch that a power cut took was given out again' },
+  { seed: 20167, nodes: 1, found: 'a deletion whose answer was lost came later' },
+  { seed: 21332, nodes: 1, found: 'times of records that a power cut had taken were believed' },
+];
