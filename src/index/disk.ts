@@ -29,6 +29,9 @@ export interface Mapping {
   unmap(): void;
 }
 
+/** The largest write that may hold up the event loop: copying it costs less than a trip through the thread pool. */
+export const WRITE_NOW_SIZE_MAX = 64 * 1024;
+
 export interface DiskFile {
   readonly path: string;
   /** Reads up to `length` bytes at `position` into `target` at `offset`; fewer only at the end of the file. */
@@ -38,7 +41,7 @@ export interface DiskFile {
    * part of it may have been written). These bytes must not change until it ends.
    */
   write(source: Buffer, offset: number, length: number, position: number): Promise<void>;
-  /** The same, before it returns: for at most 4 KiB, where a trip through the thread pool costs more. */
+  /** The same, before it returns, for at most WRITE_NOW_SIZE_MAX bytes. Throws DiskError. */
   writeNow(source: Buffer, offset: number, length: number, position: number): void;
   /** fdatasync: resolves when all writes that had completed before the call are durable. */
   sync(): Promise<void>;

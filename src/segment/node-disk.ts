@@ -6,7 +6,7 @@
 // write into another file), and never while a part of the file is mapped.
 import * as fs from 'node:fs';
 import { join } from 'node:path';
-import { DiskError, type Disk, type DiskFile, type Mapping } from '../index/disk.ts';
+import { DiskError, WRITE_NOW_SIZE_MAX, type Disk, type DiskFile, type Mapping } from '../index/disk.ts';
 import { checkDiskPath } from '../index/disk-path.ts';
 import { assert } from '../wire/assert.ts';
 import { loadMmap, mmapIsSafeOn, type Mmap } from './mmap-ffi.ts';
@@ -17,9 +17,6 @@ export type IndexBackend = 'auto' | 'mmap' | 'mirror';
 /** Data belongs to the account that runs the server. */
 const FILE_MODE = 0o600;
 const DIRECTORY_MODE = 0o700;
-
-/** The largest write that may hold up the event loop (see DiskFile.writeNow). */
-const WRITE_NOW_BYTES_MAX = 4096;
 
 export class NodeDisk implements Disk {
   /** Absolute path of the data directory. */
@@ -163,7 +160,7 @@ class NodeFile implements DiskFile {
   }
 
   writeNow(source: Buffer, offset: number, length: number, position: number): void {
-    assert(length <= WRITE_NOW_BYTES_MAX, 'writeNow is for at most 4 KiB');
+    assert(length <= WRITE_NOW_SIZE_MAX, 'writeNow is for little');
     assert(!this.closed, `writeNow on ${this.path}, which is closed`);
     writeSyncWhole(this.fd, source, offset, length, position, this.path);
   }

@@ -3,7 +3,7 @@
 //
 // Invariant: when `write` has resolved, the group is as durable as the log promises and the mark says
 // so; when it has rejected, `inDoubt` tells whether a later start may find it all the same.
-import type { DiskFile } from '../index/disk.ts';
+import { WRITE_NOW_SIZE_MAX, type DiskFile } from '../index/disk.ts';
 import { OffsetIndex } from '../index/offset-index.ts';
 import { assert } from '../wire/assert.ts';
 import { NONE } from '../wire/limits.ts';
@@ -77,14 +77,19 @@ export class SegmentWriter {
     const index = segment.index;
     const room = index.ensureRoom(group.batchCount);
     if (room !== null) await room;
+    const { durability, segmentBytes } = this.#parts.options;
     for (let i = 0; i < group.slabs.length; i++) {
       const slab = group.slabs[i]!;
       const from = group.from[i]!;
-      const write = file.write(slab.buffer, from, group.to[i]! - from, slab.filePosition + from);
+      const size = group.to[i]! - from;
+      const position = slab.filePosition + from;
+      // Where each group is synced there is nothing that the kernel could hold back such a write for.
+      const now = durability.mode === 'fsync' && size <= WRITE_NOW_SIZE_MAX;
+      if (now) file.writeNow(slab.buffer, from, size, position);
+      const write = now ? null : file.write(slab.buffer, from, size, position);
       group.indexPart(i, index);
-      await write;
+      if (write !== null) await write;
     }
-    const { durability, segmentBytes } = this.#parts.options;
     this.#entries += group.batchCount;
     // Room for what comes next, if anything seems to come.
     if (this.#entries > 1 && durability.mode === 'fsync') await zeroAhead(segment, group.end.position, group.bytes, segmentBytes);

@@ -189,13 +189,18 @@ test('a first segment that is gone before any snapshot stops the log until the l
   assert.is((await other.fetch('default')).code, 'OFFSET_OUT_OF_RANGE');
 });
 
-test('a failed write other than for want of room stops the log, too', async () => {
-  const { world, client } = await ready();
-  await client.produce('default', records('safe'));
-  world.disk.failNext('write', 'EIO', /\.seg$/);
-  assert.is((await client.produce('default', records('a'))).code, 'LEADERSHIP_LOST');
-  assert.is((await client.produce('default', records('b'))).code, 'LOG_STOPPED');
-});
+/** Small groups are written in the turn, large ones through the thread pool. */
+const WRITES: [DiskCall, number][] = [['writeNow', 10], ['write', 100_000]];
+
+for (const [call, size] of WRITES) {
+  test(`a failed ${call} other than for want of room stops the log, too`, async () => {
+    const { world, client } = await ready();
+    await client.produce('default', records('safe'));
+    world.disk.failNext(call, 'EIO', /\.seg$/);
+    assert.is((await client.produce('default', sized(size))).code, 'LEADERSHIP_LOST');
+    assert.is((await client.produce('default', records('b'))).code, 'LOG_STOPPED');
+  });
+}
 
 test('a full disk refuses before it accepts; fetch, trim and positions go on; producing resumes by itself', async () => {
   const { world, client } = await ready({ diskOptions: { totalBytes: 30 * MIB }, reserveBytes: 8 * MIB });
@@ -236,24 +241,26 @@ test('a duplicate is recognized also when there is no room', async () => {
   assert.is((await client.produce('default', body)).value.flags, 1);
 });
 
-test('ENOSPC in a write: what was in flight is cut and STORAGE_FULL, never there later, and a new term goes on', async () => {
-  const { world, client } = await ready({ reserveBytes: 0 });
-  const first = (await client.produce('default', records('kept'))).value;
-  world.disk.failNext('write', 'ENOSPC', /\.seg$/);
-  const ids = [client.sendProduce('default', records('a')), client.sendProduce('default', records('b'))];
-  await world.settle();
-  assert.equal(ids.map((id) => client.produced(id)!.code), ['STORAGE_FULL', 'STORAGE_FULL']);
-  assert.not.ok(client.produced(ids[0]!)!.error.outcomeUnknown);
-  assert.is((await client.produce('default', records('c'))).code, 'STORAGE_FULL', 'until the next look at the disk');
-  await world.advance(2000);
-  const next = await client.produce('default', records('d'));
-  assert.is(next.code, 'OK');
-  assert.is(next.value.baseOffset, 1);
-  assert.ok(next.value.term > first.term);
-  const after = await world.crash({ keep: 'random' });
-  const found = (await (await after.connect()).fetch('default')).value;
-  assert.equal(valuesOf(found.batches), ['0:kept', '1:d']);
-});
+for (const [call, size] of WRITES) {
+  test(`ENOSPC in a ${call}: what was in flight is cut and STORAGE_FULL, never there later, and a new term goes on`, async () => {
+    const { world, client } = await ready({ reserveBytes: 0 });
+    const first = (await client.produce('default', records('kept'))).value;
+    world.disk.failNext(call, 'ENOSPC', /\.seg$/);
+    const ids = [client.sendProduce('default', sized(size)), client.sendProduce('default', records('b'))];
+    await world.settle();
+    assert.equal(ids.map((id) => client.produced(id)!.code), ['STORAGE_FULL', 'STORAGE_FULL']);
+    assert.not.ok(client.produced(ids[0]!)!.error.outcomeUnknown);
+    assert.is((await client.produce('default', records('c'))).code, 'STORAGE_FULL', 'until the next look at the disk');
+    await world.advance(2000);
+    const next = await client.produce('default', records('d'));
+    assert.is(next.code, 'OK');
+    assert.is(next.value.baseOffset, 1);
+    assert.ok(next.value.term > first.term);
+    const after = await world.crash({ keep: 'random' });
+    const found = (await (await after.connect()).fetch('default')).value;
+    assert.equal(valuesOf(found.batches), ['0:kept', '1:d']);
+  });
+}
 
 test('the trash is emptied, oldest first, when there is no room', async () => {
   const { world, client } = await ready({ diskOptions: { totalBytes: 40 * MIB }, reserveBytes: 8 * MIB });

@@ -314,7 +314,10 @@ export class SimDisk implements Disk {
   runNow(call: DiskCall, path: string, position: number, length: number, effect: Effect = {}): DiskOperation | null {
     const operation = this.begin(call, path, position, length, effect);
     const code = operation === null ? null : this.faultOf(operation);
-    if (code !== null) throw this.error(code, operation as DiskOperation);
+    if (code !== null) {
+      effect.failed?.();
+      throw this.error(code, operation as DiskOperation);
+    }
     return operation;
   }
 

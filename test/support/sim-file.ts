@@ -1,6 +1,6 @@
 // An open file of the simulated disk, and the mappings of it. What a call does to the content is
 // sim-media.ts; when it ends, and whether it fails, is sim-disk.ts.
-import type { DiskFile, Mapping } from '../../src/index/disk.ts';
+import { WRITE_NOW_SIZE_MAX, type DiskFile, type Mapping } from '../../src/index/disk.ts';
 import { assert } from '../../src/wire/assert.ts';
 import type { DiskOperation, Effect, SimDisk } from './sim-disk.ts';
 import { SECTOR_SIZE, type SimFileNode } from './sim-media.ts';
@@ -40,15 +40,12 @@ export class SimFile implements DiskFile {
       assert(Buffer.compare(bytes, source.subarray(offset, offset + length)) === 0, `the source of a write to ${this.path} changed under it`);
       this.disk.store(this.node, bytes, operation);
     };
-    const failed = (): void => {
-      this.node.write(bytes, position, () => this.disk.prng.chance(0.5));
-    };
-    return this.disk.run('write', this.path, position, length, act, { ...this.writeEffect(bytes, position), failed });
+    return this.disk.run('write', this.path, position, length, act, this.writeEffect(bytes, position));
   }
 
   writeNow(source: Buffer, offset: number, length: number, position: number): void {
     this.checkOpen('writeNow');
-    assert(length <= 4096, 'writeNow is for at most 4 KiB');
+    assert(length <= WRITE_NOW_SIZE_MAX, 'writeNow is for little');
     const bytes = new Uint8Array(source.subarray(offset, offset + length));
     const operation = this.disk.runNow('writeNow', this.path, position, length, this.writeEffect(bytes, position));
     if (operation !== null) this.disk.store(this.node, bytes, operation);
@@ -125,7 +122,10 @@ export class SimFile implements DiskFile {
       let left = sectorsMax;
       node.write(bytes, position, () => left-- > 0);
     };
-    return { file: { node: this.node, apply, sectorCount: Math.ceil(bytes.length / SECTOR_SIZE) + 1 } };
+    const failed = (): void => {
+      this.node.write(bytes, position, () => this.disk.prng.chance(0.5));
+    };
+    return { file: { node: this.node, apply, sectorCount: Math.ceil(bytes.length / SECTOR_SIZE) + 1 }, failed };
   }
 
   private checkOpen(call: string): void {
