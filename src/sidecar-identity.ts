@@ -1,9 +1,12 @@
 // Who this node is: `node.json`, made with the data directory and never guessed again. A directory
 // that holds logs without it is not touched: an emptied or half-restored node must not come back
 // under an old name, and nothing is deleted because metadata is missing.
+//
+// The file carries a checksum: a flipped digit of an id would make this another node.
 import { DiskError } from './index/disk.ts';
 import type { Disk } from './index/disk.ts';
 import { readWholeFile, replaceFile } from './segment/atomic-file.ts';
+import { crc32 } from './wire/checksum.ts';
 
 const PATH = 'node.json';
 const FORMAT_VERSION = 1;
@@ -66,25 +69,48 @@ export function settleIdentity(disk: Disk, identity: NodeIdentity): Promise<Node
 }
 
 async function save(disk: Disk, identity: NodeIdentity): Promise<NodeIdentity> {
-  const text = JSON.stringify({ format: FORMAT_VERSION, ...identity }, null, 2);
+  const fields = { format: FORMAT_VERSION, ...identity };
+  const text = JSON.stringify({ ...fields, crc32: checksumOf(fields) }, null, 2);
   await replaceFile(disk, PATH, Buffer.from(`${text}\n`));
   return identity;
 }
 
+/** Of the fields as one line of JSON, in their order: spaces and line breaks may be changed by an editor. */
+function checksumOf(fields: object): string {
+  const line = Buffer.from(JSON.stringify(fields));
+  return crc32(line, 0, line.length).toString(16).padStart(8, '0');
+}
+
+/** Files of before the checksum: these fields and no other, so that a damaged name is not taken for a missing one. */
+const FIELDS_WITHOUT_CHECKSUM = 'format,nodeId,clusterId,startCount,fresh';
+
+function isWhole(fields: Record<string, unknown>): boolean {
+  const { crc32: stored, ...rest } = fields;
+  // What another version calls its checksum is not known here: it is told by its format.
+  const { format } = rest;
+  if (stored === undefined) return Object.keys(rest).join() === FIELDS_WITHOUT_CHECKSUM || (Number.isInteger(format) && format !== FORMAT_VERSION);
+  return stored === checksumOf(rest);
+}
+
 function parse(text: string): NodeIdentity {
-  let fields: Record<string, unknown>;
+  let fields: Record<string, unknown> | null;
   try {
-    fields = JSON.parse(text) as Record<string, unknown>;
+    fields = JSON.parse(text) as Record<string, unknown> | null;
   } catch {
-    throw new IdentityError(`${PATH} is damaged: put it back from a backup`);
+    throw damaged();
   }
+  if (typeof fields !== 'object' || fields === null || !isWhole(fields)) throw damaged();
   if (fields['format'] !== FORMAT_VERSION) {
     throw new IdentityError(`${PATH} has format ${String(fields['format'])}; this version reads ${FORMAT_VERSION}: use a newer sidelog`);
   }
   const { nodeId, clusterId, startCount, fresh } = fields;
   const isId = (value: unknown): value is string => typeof value === 'string' && /^[0-9a-f]{32}$/.test(value);
   if (!isId(nodeId) || !isId(clusterId) || !Number.isSafeInteger(startCount) || typeof fresh !== 'boolean') {
-    throw new IdentityError(`${PATH} is damaged: put it back from a backup`);
+    throw damaged();
   }
   return { nodeId, clusterId, startCount: startCount as number, fresh };
+}
+
+function damaged(): IdentityError {
+  return new IdentityError(`${PATH} is damaged: put it back from a backup`);
 }

@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { environmentName } from '../config.ts';
 import { DiskError } from '../index/disk.ts';
+import { messageOf } from '../segment/disk-advice.ts';
 import { CannotLockError, DirectoryInUseError, lockDirectory } from '../segment/lock.ts';
 import { NodeDisk } from '../segment/node-disk.ts';
 import { CliError, Exit } from './command.ts';
@@ -27,8 +28,8 @@ export async function withDataDirectory<T>(values: OptionValues, use: (disk: Nod
     }
   } catch (error) {
     if (error instanceof DirectoryInUseError) throw new CliError(error.message, Exit.failed, { cause: error });
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (error instanceof DiskError || code !== undefined) throw new CliError(`--data-dir ${path}: ${message}`, Exit.failed, { cause: error });
+    const { code } = error as NodeJS.ErrnoException;
+    if (error instanceof DiskError || code !== undefined) throw new CliError(`--data-dir ${path}: ${messageOf(error)}`, Exit.failed, { cause: error });
     throw error;
   }
 }

@@ -1,10 +1,12 @@
 // `sidelog serve`: runs a sidecar until a signal. Exactly one line goes to stdout, when it is ready;
 // everything else is the log on stderr.
-import { basename, relative } from 'node:path';
+import { basename, relative, resolve } from 'node:path';
 import { SETTINGS, SettingError, environmentName, flagName, loadSettings } from '../config.ts';
 import type { Settings } from '../config.ts';
 import { createLogger } from '../logger.ts';
 import type { Logger } from '../logger.ts';
+import { messageOf } from '../segment/disk-advice.ts';
+import { JournalVersionError } from '../segment/journal-record.ts';
 import { DirectoryInUseError } from '../segment/lock.ts';
 import { IdentityError } from '../sidecar-identity.ts';
 import { StartError } from '../sidecar-checks.ts';
@@ -66,9 +68,9 @@ async function start(settings: Settings, logger: Logger): Promise<Sidecar> {
     return await startSidecar(settings, logger);
   } catch (error) {
     if (error instanceof SettingError) throw new CliError(error.message, Exit.usage);
-    if (error instanceof StartError || error instanceof IdentityError || error instanceof DirectoryInUseError) throw new CliError(error.message, Exit.failed);
+    if (error instanceof StartError || error instanceof IdentityError || error instanceof DirectoryInUseError || error instanceof JournalVersionError) throw new CliError(error.message, Exit.failed);
     // Whatever the file system says (EACCES, ENOSPC, EROFS …) is for the operator too.
-    if ((error as NodeJS.ErrnoException).code !== undefined) throw new CliError(`cannot start: ${(error as Error).message}`, Exit.failed, { cause: error });
+    if ((error as NodeJS.ErrnoException).code !== undefined) throw new CliError(`cannot start: ${messageOf(error, resolve(settings.dataDir))}`, Exit.failed, { cause: error });
     throw error;
   }
 }

@@ -1,10 +1,12 @@
 // `sidelog verify`: reads every byte of a data directory and checks every checksum and index entry.
 // What is found is one line each, with file, position and offsets; the exit code says whether there was
 // anything.
-import { acceptLossOf, checkLog, findLogs } from '../replica/offline.ts';
+import { DiskError } from '../index/disk.ts';
+import { acceptLossOf, checkLog, findLogs, findMissing, giveUpMissing } from '../replica/offline.ts';
 import type { LogCheck } from '../replica/offline.ts';
 import { readWholeFile } from '../segment/atomic-file.ts';
 import { DamageError, describeDamage } from '../segment/damage.ts';
+import { messageOf } from '../segment/disk-advice.ts';
 import { JOURNAL_PATHS } from '../segment/journal.ts';
 import { mergeCopies } from '../segment/journal-merge.ts';
 import type { NodeDisk } from '../segment/node-disk.ts';
@@ -51,7 +53,7 @@ interface Finding {
 async function verify(disk: NodeDisk, values: OptionValues): Promise<ExitCode> {
   const acceptsLoss = values['accept-loss'] === true;
   const say = values['json'] === true ? (): void => undefined : (line: string): void => void writeStdout(`${line}\n`);
-  const findings: Finding[] = await checkNodeFiles(disk);
+  const findings: Finding[] = await checkNodeFiles(disk, acceptsLoss);
   const accepted: string[] = [];
   const checks: LogCheck[] = [];
   for (const finding of findings) say(`DAMAGE ${finding.message}`);
@@ -82,25 +84,28 @@ async function accept(found: Parameters<typeof acceptLossOf>[0], disk: NodeDisk)
   try {
     return await acceptLossOf(found, disk, yieldTurn);
   } catch (error) {
-    if (error instanceof DamageError || (error as Error).name === 'RestoreError') return [];
+    if (error instanceof DamageError || error instanceof DiskError || (error as Error).name === 'RestoreError') return [];
     throw error;
   }
 }
 
-async function checkNodeFiles(disk: NodeDisk): Promise<Finding[]> {
+async function checkNodeFiles(disk: NodeDisk, acceptsLoss: boolean): Promise<Finding[]> {
   const findings: Finding[] = [];
-  const fault = (message: string): void => void findings.push({ log: '', kind: 'file', message, settled: false });
+  const fault = (message: string, settled = false): void => void findings.push({ log: '', kind: 'file', message, settled });
   try {
     await readIdentity(disk);
   } catch (error) {
-    if (!(error instanceof IdentityError)) throw error;
-    fault(error.message);
+    if (!(error instanceof IdentityError || error instanceof DiskError)) throw error;
+    fault(messageOf(error));
   }
   const copies = [];
   for (const path of JOURNAL_PATHS) copies.push((await disk.exists(path)) ? await readWholeFile(disk, path, JOURNAL_SIZE_MAX) : null);
   const merged = mergeCopies(copies[0]!, copies[1]!);
   // One bad copy is made whole at the next start; only what both have lost is lost.
   if (merged.incomplete) fault(`${JOURNAL_PATHS.join(' and ')}: the same records are bad in both; what they said of terms and votes is lost`);
+  const missing = await findMissing(disk, [...merged.entries.values()]);
+  for (const folder of missing) fault(`${folder}: the folder of this log is missing, with everything that was in it`, acceptsLoss);
+  if (acceptsLoss && missing.length > 0) await giveUpMissing(disk);
   return findings;
 }
 

@@ -8,6 +8,8 @@
 // Invariant: a folder named by a uid is complete; nothing is removed because a file in it is damaged.
 import type { Disk } from '../index/disk.ts';
 import { readWholeFile, replaceFile } from '../segment/atomic-file.ts';
+import { messageOf } from '../segment/disk-advice.ts';
+import type { RaftStateRecord } from '../segment/journal-record.ts';
 import { decodeDescriptor, encodeDescriptor } from './log-settings.ts';
 import type { LogDescriptor } from './log-settings.ts';
 import { RestoreError } from './restore.ts';
@@ -95,7 +97,7 @@ export class LogFiles {
       const descriptor = decodeDescriptor(await readWholeFile(this.#disk, `${folder}/${DESCRIPTOR}`, FILE_BYTES_MAX));
       return { folder, uid, descriptor };
     } catch (error) {
-      return { folder, uid, descriptor: (error as Error).message };
+      return { folder, uid, descriptor: messageOf(error) };
     }
   }
 
@@ -169,6 +171,13 @@ export class LogFiles {
     await this.#disk.removeTree(`${TRASH}/${uid}`);
     await this.#disk.syncDirectory(TRASH);
   }
+}
+
+/** Uids of replicas that live by the journal and have no folder: lost with everything that was in it. */
+export function missingFolders(entries: readonly RaftStateRecord[], found: readonly FoundLog[]): string[] {
+  const there = new Set(found.map(({ uid }) => uid));
+  const alive = entries.filter(({ state }) => state !== 'removed').map(({ logUid }) => logUid.toString('hex'));
+  return [...new Set(alive)].filter((uid) => !there.has(uid));
 }
 
 /** A file in a folder that nobody reads yet: its name is made durable with the others. */

@@ -4,6 +4,7 @@
 // Invariant: everything that changes a slot (opening, closing, altering, deleting) runs under
 // `slot.changing`, one at a time; only an idle log is closed while the node runs.
 import { DiskError } from '../index/disk.ts';
+import { messageOf } from '../segment/disk-advice.ts';
 import { ErrorCode, ProtocolError } from '../wire/errors.ts';
 import type { NodeContext } from './context.ts';
 import type { LogFiles } from './log-files.ts';
@@ -113,7 +114,7 @@ export class LogOpener {
 
   /** Whatever it is, this log cannot be served, and every other one can. */
   #openingFailed(slot: LogSlot, error: unknown): void {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = messageOf(error);
     this.#context.logEvent('error', 'log cannot be opened', { log: slot.name, reason });
     if (error instanceof DiskError && PASSING.has(error.code)) {
       this.#context.space.exhausted();

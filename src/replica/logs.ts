@@ -6,7 +6,7 @@
 import { DiskError } from '../index/disk.ts';
 import { ErrorCode, ProtocolError } from '../wire/errors.ts';
 import type { NodeContext } from './context.ts';
-import { LogFiles, LOGS, TRASH } from './log-files.ts';
+import { LogFiles, LOGS, missingFolders, TRASH } from './log-files.ts';
 import type { FoundLog } from './log-files.ts';
 import { LogOpener } from './log-opener.ts';
 import type { LogReplica } from './log-replica.ts';
@@ -94,6 +94,11 @@ export class Logs {
       // Its descriptor is that of the log it is to become: a crash came before the folder was moved.
       if (typeof descriptor !== 'string' && descriptor.uid !== uid) await this.#resumeFromTrash(uid, descriptor);
     }
+    for (const uid of missingFolders(this.#context.journal.list(), [...logs, ...restoring, ...trash])) {
+      this.#nameless.push(`${LOGS}/${uid}`);
+      const reason = 'its folder is missing: put it back from a backup, or give it up with "sidelog verify --accept-loss"';
+      this.#context.logEvent('error', 'log left out', { folder: `${LOGS}/${uid}`, reason });
+    }
   }
 
   async #startLog({ folder, uid, descriptor }: FoundLog): Promise<void> {
@@ -104,6 +109,7 @@ export class Logs {
       return;
     }
     if (descriptor.deletedMs !== undefined) {
+      await this.#endReplica(uid, descriptor.replicaId).catch(() => {}); // again when the trash goes
       await this.#files.moveToTrash(uid);
       this.trash.add(descriptor);
       return;
@@ -235,6 +241,7 @@ export class Logs {
   }
 
   async #finishRestore(folder: string, descriptor: LogDescriptor): Promise<void> {
+    await this.#endReplica(descriptor.formerUid!, FIRST_REPLICA);
     const from = Buffer.from(descriptor.formerUid!, 'hex');
     const generation = await this.#files.generationFolder(folder);
     await relabel(this.#context.disk, generation, from, Buffer.from(descriptor.uid, 'hex'));

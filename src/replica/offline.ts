@@ -4,18 +4,22 @@
 //
 // Invariant: nothing is removed. What stands in the way (a damaged snapshot, or one of entries that are
 // gone) is put aside under another name.
+import { DiskError } from '../index/disk.ts';
 import type { Disk } from '../index/disk.ts';
 import { batchIndex } from '../wire/batch.ts';
-import { acceptLoss } from '../segment/accept-loss.ts';
+import { acceptLoss, mendHeads } from '../segment/accept-loss.ts';
 import { readWholeFile } from '../segment/atomic-file.ts';
 import { describeDamage } from '../segment/damage.ts';
 import type { DamageRange } from '../segment/damage.ts';
+import { messageOf } from '../segment/disk-advice.ts';
 import { segmentName } from '../segment/head.ts';
+import { RaftStateJournal } from '../segment/journal.ts';
+import type { RaftStateRecord } from '../segment/journal-record.ts';
 import { SegmentedLog } from '../segment/log.ts';
 import { SyncGate } from '../segment/sync-gate.ts';
 import { verifyLog } from '../segment/verify.ts';
 import type { VerifyReport } from '../segment/verify.ts';
-import { LOGS, LogFiles, TRASH } from './log-files.ts';
+import { LOGS, LogFiles, missingFolders, TRASH } from './log-files.ts';
 import type { FoundLog } from './log-files.ts';
 import { RestoreError } from './restore.ts';
 import { StateRebuild } from './state-rebuild.ts';
@@ -50,7 +54,25 @@ export async function findLogs(disk: Disk): Promise<FoundLog[]> {
   return [...(await files.look()), ...(await files.findTrash())];
 }
 
-/** Checks one log. Rejects with DiskError. */
+/** Folders of logs that the journal says live here and that are not there. `entries` is what its copies hold. */
+export async function findMissing(disk: Disk, entries: readonly RaftStateRecord[]): Promise<string[]> {
+  return missingFolders(entries, await findLogs(disk)).map((uid) => `${LOGS}/${uid}`);
+}
+
+/** Lets those logs be forgotten, so that their names are free. Rejects with DiskError. */
+export async function giveUpMissing(disk: Disk): Promise<void> {
+  const journal = await RaftStateJournal.open(disk);
+  try {
+    const missing = new Set(missingFolders(journal.list(), await findLogs(disk)));
+    for (const entry of journal.list()) {
+      if (missing.has(entry.logUid.toString('hex'))) await journal.put({ ...entry, state: 'removed' });
+    }
+  } finally {
+    await journal.close();
+  }
+}
+
+/** Checks one log. */
 export async function checkLog(found: FoundLog, options: OfflineOptions): Promise<LogCheck> {
   const { disk, yieldTurn, repairIndex, progress } = options;
   const { descriptor } = found;
@@ -78,8 +100,9 @@ export async function checkLog(found: FoundLog, options: OfflineOptions): Promis
     if (rebuild.fault !== '') faults.push(`${directory}: ${rebuild.fault}: the log takes no records until that is accepted (--accept-loss)`);
     return { ...identity, report: { ...report, damage: [...report.damage, ...missingSegments(directory, report, rebuild)] } };
   } catch (error) {
-    if (!(error instanceof RestoreError)) throw error;
-    faults.push(error.message);
+    // What cannot be read here is a finding, and the other logs are looked at all the same.
+    if (!(error instanceof RestoreError || error instanceof DiskError)) throw error;
+    faults.push(messageOf(error));
     return { ...identity, report: null };
   }
 }
@@ -97,8 +120,8 @@ async function checkSnapshots(
       for (; step.done !== true; step = slices.next()) await yieldTurn();
       newest = step.value;
     } catch (error) {
-      if (!(error instanceof StateError)) throw error;
-      faults.push(`${path}: ${error.message}`);
+      if (!(error instanceof StateError || error instanceof DiskError)) throw error;
+      faults.push(error instanceof StateError ? `${path}: ${error.message}` : messageOf(error));
     }
   }
   return newest;
@@ -134,6 +157,7 @@ export async function acceptLossOf(found: FoundLog, disk: Disk, yieldTurn: () =>
   const directory = await new LogFiles(disk).generationFolder(found.folder);
   const given: string[] = [];
   const uid = Buffer.from(found.uid, 'hex');
+  for (const file of await mendHeads(disk, directory, uid)) given.push(`${file}: its damaged head was written anew; no record was lost by it`);
   const endLost = await acceptLoss(disk, directory, uid, yieldTurn);
   if (endLost !== null) given.push(describeDamage(endLost));
   let rebuild = await rebuildState(disk, directory, uid, yieldTurn);

@@ -3,7 +3,9 @@
 // costs nothing: entries are deleted only below the older one.
 //
 // Invariant: `indexes` lists exactly the snapshots that are complete and synced, oldest first.
+import { DiskError } from '../index/disk.ts';
 import type { Disk } from '../index/disk.ts';
+import { messageOf } from '../segment/disk-advice.ts';
 import { readWholeFile } from '../segment/atomic-file.ts';
 import { decodeSnapshotInSlices, SnapshotEncoder } from './snapshot.ts';
 import { StateError } from './state-error.ts';
@@ -81,8 +83,10 @@ export class SnapshotStore {
       try {
         state = await this.#read(path, logUid);
       } catch (error) {
-        if (!(error instanceof StateError)) throw error;
-        damaged.push(`${path}: ${error.message}`);
+        // One that the disk cannot give is as good as damaged: the older one, and the entries, may do.
+        const unreadable = error instanceof DiskError && (error.code === 'EIO' || error.code === 'EISDIR');
+        if (!(error instanceof StateError || unreadable)) throw error;
+        damaged.push(unreadable ? messageOf(error) : `${path}: ${(error as Error).message}`);
         // Kept for whoever looks into it, under a name that is not taken for a snapshot.
         await this.#disk.rename(path, `${path}.damaged`);
         found.pop();

@@ -63,14 +63,24 @@ export class Trash {
   async #remove(entry: LogDescriptor): Promise<void> {
     this.#context.logEvent('info', 'trash removed', { log: entry.name, uid: entry.uid });
     try {
+      await this.#endReplica(entry).catch(() => {});
       await this.#files.removeTrash(entry.uid);
+      // Where there was no room for it before, there is now.
+      await this.#endReplica(entry);
       const { journal } = this.#context;
       const uid = Buffer.from(entry.uid, 'hex');
-      if (journal.get(uid, entry.replicaId)?.state === 'removed') journal.forget(uid, entry.replicaId);
+      if (journal.get(uid, entry.replicaId) !== null) journal.forget(uid, entry.replicaId);
     } catch (error) {
       if (!(error instanceof DiskError)) throw error;
       this.#context.logEvent('warn', 'trash could not be removed', { uid: entry.uid, reason: error.message });
     }
+  }
+
+  /** An entry of a living replica without a folder would be a log that was lost. */
+  async #endReplica({ uid, replicaId }: LogDescriptor): Promise<void> {
+    const { journal } = this.#context;
+    const stored = journal.get(Buffer.from(uid, 'hex'), replicaId);
+    if (stored !== null && stored.state !== 'removed') await journal.put({ ...stored, state: 'removed' });
   }
 
   async close(): Promise<void> {

@@ -21,6 +21,8 @@ const READ_SIZE = SEGMENT_HEAD_SIZE + BATCH_HEADER_SIZE;
 export interface ReadSegment {
   readonly segment: Segment;
   readonly decoded: DecodedHead;
+  /** The head is damaged, and what stands in for it is what it said, to the letter. */
+  readonly headKnown: boolean;
 }
 
 /** First indexes of the segment files among `names`, in order. */
@@ -56,7 +58,8 @@ export async function readHeads(
       segment.markSequence = mark.sequence;
     }
     segment.state = i === raw.length - 1 ? SegmentState.ACTIVE : SegmentState.SEALED;
-    read.push({ segment, decoded: head.decoded });
+    const known = head.decoded.head === null && (head.firstIndex === 1 || read[i - 1]?.decoded.mark?.end.index === head.firstIndex - 1);
+    read.push({ segment, decoded: head.decoded, headKnown: known });
     if (i > 0) await fit(disk, read[i - 1]!, segment, damaged);
   }
   return read;

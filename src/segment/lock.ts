@@ -41,16 +41,25 @@ export interface LockHolder {
   address?: string;
 }
 
+/** Somebody listens on a lock, or may: a socket of another user tells us nothing. */
+interface Asked {
+  readonly holder: LockHolder | null;
+  readonly ofAnotherUser?: boolean;
+}
+
 /** Another process has the data directory. */
 export class DirectoryInUseError extends Error {
   override name = 'DirectoryInUseError';
   readonly code = 'DIRECTORY_IN_USE';
   readonly holder: LockHolder | null;
 
-  constructor(directory: string, holder: LockHolder | null) {
+  constructor(directory: string, { holder, ofAnotherUser }: Asked) {
     const called = holder?.name === undefined ? '' : ` ("${holder.name}"${holder.address === undefined ? '' : `, ${holder.address}`})`;
     const who = holder === null ? 'another process' : `process ${holder.pid} on ${holder.host}${called}`;
-    super(`data directory ${directory} is in use by ${who}; stop it, or use another directory`);
+    const way = ofAnotherUser === true
+      ? 'its lock belongs to another user: stop the server there, or, if none runs, give that directory to the user that runs sidelog (chown -R)'
+      : 'stop it, or use another directory';
+    super(`data directory ${directory} is in use by ${who}; ${way}`);
     this.holder = holder;
   }
 }
@@ -158,7 +167,7 @@ export class DirectoryLock {
     this.hasFlock = code === '';
     if (code !== 'EAGAIN' && code !== 'EWOULDBLOCK') return; // other codes: no flock on this file system
     const found = await this.ask(LOCK_NAME);
-    throw new DirectoryInUseError(this.directory, found === 'dead' || found === 'gone' ? null : found.holder);
+    throw new DirectoryInUseError(this.directory, found === 'dead' || found === 'gone' ? { holder: null } : found);
   }
 
   /** Listens under a new name, once more when another starter took the name for that of a dead one. */
@@ -202,9 +211,10 @@ export class DirectoryLock {
         throw new CannotLockError(this.directory, `link failed with ${code}`);
       }
       await this.step('ask');
+      if (this.isDirectory(LOCK_NAME)) throw new CannotLockError(this.directory, `a directory is at ${LOCK_NAME}: move it away`);
       const found = await this.ask(LOCK_NAME);
       if (found === 'gone') continue;
-      if (found !== 'dead') throw new DirectoryInUseError(this.directory, found.holder);
+      if (found !== 'dead') throw new DirectoryInUseError(this.directory, found);
       tookOver = true;
       await this.moveDeadAway();
     }
@@ -219,7 +229,7 @@ export class DirectoryLock {
     if (found === 'dead') return unlinkIfThere(this.at(oldName));
     if (found === 'gone') return;
     await this.putBack(oldName);
-    throw new DirectoryInUseError(this.directory, found.holder);
+    throw new DirectoryInUseError(this.directory, found);
   }
 
   /** Waits until `lock` is ours and no living socket of another was moved away; or gives way. */
@@ -239,12 +249,12 @@ export class DirectoryLock {
       if (!this.isMovedAway()) {
         const found = await this.ask(LOCK_NAME);
         if (found === 'dead') await this.moveDeadAway();
-        else if (found !== 'gone') throw new DirectoryInUseError(this.directory, found.holder);
+        else if (found !== 'gone') throw new DirectoryInUseError(this.directory, found);
         continue;
       }
       await sleep(RETRY_MS); // the other one sees our socket at lock.old.* and gives way
     }
-    throw new DirectoryInUseError(this.directory, null);
+    throw new DirectoryInUseError(this.directory, { holder: null });
   }
 
   /** True when no other's living socket is at a `lock.old.*`; else puts it back and throws. Removes dead names. */
@@ -261,7 +271,7 @@ export class DirectoryLock {
       await this.step('give way');
       await this.removeOwn();
       await this.putBack(name);
-      throw new DirectoryInUseError(this.directory, found.holder);
+      throw new DirectoryInUseError(this.directory, found);
     }
     return this.inodeOf(LOCK_NAME) === this.inode;
   }
@@ -293,12 +303,12 @@ export class DirectoryLock {
   }
 
   /** Connects to a name in the directory and reads who listens there. */
-  private ask(name: string): Promise<'dead' | 'gone' | { holder: LockHolder | null }> {
+  private ask(name: string): Promise<'dead' | 'gone' | Asked> {
     return new Promise((resolve) => {
       const socket = createConnection({ path: this.socketPath(name) });
       let answer = '';
       let connected = false;
-      const end = (result: 'dead' | 'gone' | { holder: LockHolder | null }): void => {
+      const end = (result: 'dead' | 'gone' | Asked): void => {
         clearTimeout(timer);
         socket.destroy();
         resolve(result);
@@ -310,7 +320,8 @@ export class DirectoryLock {
       socket.on('error', (error: NodeJS.ErrnoException) => {
         if (!connected && (error.code === 'ECONNREFUSED' || error.code === 'ENOTSOCK')) end('dead');
         else if (!connected && error.code === 'ENOENT') end('gone');
-        else end({ holder: null }); // EAGAIN: its queue is full; EACCES: of another account; both live
+        else if (error.code === 'EACCES') end({ holder: null, ofAnotherUser: true });
+        else end({ holder: null }); // EAGAIN: its queue is full
       });
     });
   }
@@ -332,6 +343,10 @@ export class DirectoryLock {
 
   private inodeOf(name: string): bigint | null {
     return fs.lstatSync(this.at(name), { bigint: true, throwIfNoEntry: false })?.ino ?? null;
+  }
+
+  private isDirectory(name: string): boolean {
+    return fs.lstatSync(this.at(name), { throwIfNoEntry: false })?.isDirectory() ?? false;
   }
 
   /** Links `name` to `lock`; '' or the errno code. */

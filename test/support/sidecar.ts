@@ -40,6 +40,9 @@ export interface RunOptions {
   readonly env?: Record<string, string> | undefined;
   readonly cwd?: string | undefined;
   readonly stdio?: SpawnOptions['stdio'] | undefined;
+  /** As another user, where that is permitted. */
+  readonly uid?: number;
+  readonly gid?: number;
 }
 
 export interface RunResult {
@@ -60,6 +63,7 @@ export function cleanEnvironment(extra: Record<string, string> = {}): NodeJS.Pro
 export function spawnSidelog(args: readonly string[], options: RunOptions = {}): ChildProcess {
   const child = spawn(process.execPath, [BUILT, ...args], {
     env: cleanEnvironment(options.env), cwd: options.cwd, stdio: options.stdio ?? ['pipe', 'pipe', 'pipe'],
+    ...(options.uid === undefined ? {} : { uid: options.uid, gid: options.gid }),
   });
   children.add(child);
   child.once('exit', () => children.delete(child));
