@@ -139,10 +139,13 @@ export class Cluster {
   readonly options: ClusterOptions;
   readonly members: Member[] = [];
   queue: Array<{ from: number; to: number; message: Buffer }> = [];
+  readonly #late: Array<{ from: number; to: number; message: Buffer }> = [];
   /** Directions that carry nothing, as `from>to`. */
   readonly cut = new Set<string>();
   /** Sees every message that is delivered; false = it is lost. */
   onMessage: ((message: Message, from: number, to: number) => boolean) | null = null;
+  /** Messages overtake each other, come late and come twice. */
+  disorder: Prng | null = null;
   delivered = 0;
 
   constructor(options: ClusterOptions = {}) {
@@ -191,8 +194,23 @@ export class Cluster {
     for (let quiet = false; !quiet; ) {
       for (const { world } of this.running) await world!.settle();
       quiet = this.queue.length === 0;
-      for (const { from, to, message } of this.queue.splice(0)) this.#deliver(from, to, message);
+      for (const { from, to, message } of this.#takeQueue()) this.#deliver(from, to, message);
     }
+    this.queue.push(...this.#late.splice(0));
+  }
+
+  #takeQueue(): Array<{ from: number; to: number; message: Buffer }> {
+    const taken = this.queue.splice(0);
+    const { disorder } = this;
+    if (disorder === null) return taken;
+    const now: typeof taken = [];
+    for (const one of taken) {
+      const dice = disorder.next(100);
+      if (dice < 6) this.#late.push(one);
+      else now.splice(disorder.next(now.length + 1), 0, one);
+      if (dice < 3) now.push(one);
+    }
+    return now;
   }
 
   #deliver(from: number, to: number, message: Buffer): void {

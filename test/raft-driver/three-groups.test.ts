@@ -1,10 +1,27 @@
 // A log with replicas on three nodes, end to end: driver, segment log, raft-state, replica state.
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { records } from '../replica/support.ts';
+import { FETCH_LINEARIZABLE } from '../../src/wire/ops.ts';
+import { MessageKind } from '../../src/raft/types.ts';
+import type { ReplicaId } from '../../src/raft/types.ts';
+import { records, sized, valuesOf } from '../replica/support.ts';
 import { Cluster, LOG } from './cluster.ts';
+import type { Member } from './cluster.ts';
 
 const test = suite('raft-driver/three groups');
+
+async function produce(member: Member, ...values: string[]): Promise<string> {
+  const client = await member.connect();
+  const id = client.sendProduce(LOG, records(...values));
+  await member.cluster.settle();
+  return client.produced(id)?.code ?? 'none';
+}
+
+async function allEqual(cluster: Cluster): Promise<void> {
+  await cluster.converge();
+  const entries = await cluster.leader!.entries();
+  for (const member of cluster.running) assert.equal(await member.entries(), entries, `node ${member.number}`);
+}
 
 test('founders elect one leader, and what it acks is on a majority and soon everywhere', async () => {
   const cluster = await Cluster.start();
@@ -14,10 +31,156 @@ test('founders elect one leader, and what it acks is on a majority and soon ever
   await cluster.settle();
   assert.is(client.produced(id)!.code, 'OK');
   assert.ok(client.produced(id)!.value.copies >= 2);
-  await cluster.converge();
+  await allEqual(cluster);
   for (const member of cluster.members) assert.equal(await member.values(), ['0:a', '1:b']);
-  const entries = await leader.entries();
-  for (const member of cluster.members) assert.equal(await member.entries(), entries);
+  await cluster.stop();
+});
+
+test('nothing is acked before a majority has it on disk', async () => {
+  const cluster = await Cluster.start();
+  const leader = await cluster.elect();
+  cluster.isolate(leader.number);
+  const client = await leader.connect();
+  const id = client.sendProduce(LOG, records('alone'));
+  await cluster.settle();
+  assert.is(leader.log.durableIndex, leader.log.lastIndex, 'it is on the leader\'s disk');
+  assert.is(client.produced(id), null);
+  cluster.heal();
+  await cluster.advance(200);
+  assert.is(client.produced(id)!.code, 'OK');
+  await cluster.stop();
+});
+
+test('a follower says who does not lead: NOT_LEADER', async () => {
+  const cluster = await Cluster.start();
+  const leader = await cluster.elect();
+  await cluster.advance(200);
+  const follower = cluster.members.find((member) => member !== leader)!;
+  assert.is(await produce(follower, 'x'), 'NOT_LEADER');
+  await cluster.stop();
+});
+
+test('a follower that was down is brought on by entries', async () => {
+  const cluster = await Cluster.start();
+  const leader = await cluster.elect();
+  const down = cluster.members.find((member) => member !== leader)!;
+  down.crash();
+  for (const value of ['a', 'b', 'c']) assert.is(await produce(leader, value), 'OK');
+  await down.start(true);
+  await allEqual(cluster);
+  assert.equal(await down.values(), ['0:a', '1:b', '2:c']);
+  await cluster.stop();
+});
+
+test('entries that are in memory no more are sent from disk', async () => {
+  const cluster = await Cluster.start({ cacheBytes: 8192, segmentBytes: 1024 * 1024 });
+  const leader = await cluster.elect();
+  const down = cluster.members.find((member) => member !== leader)!;
+  down.crash();
+  const client = await leader.connect();
+  for (let i = 0; i < 40; i++) {
+    const id = client.sendProduce(LOG, sized(60_000));
+    await cluster.settle();
+    assert.is(client.produced(id)!.code, 'OK');
+  }
+  assert.ok(leader.log.cachedFromIndex > 20);
+  await down.start(true);
+  await allEqual(cluster);
+  await cluster.stop();
+});
+
+test('a leader that loses its power is replaced, and keeps its word through the next one', async () => {
+  const cluster = await Cluster.start();
+  const first = await cluster.elect();
+  assert.is(await produce(first, 'acked'), 'OK');
+  first.crash();
+  const second = await cluster.elect();
+  assert.is.not(second, first);
+  assert.equal(await second.values(), ['0:acked']);
+  assert.is(await produce(second, 'more'), 'OK');
+  await first.start(true);
+  await allEqual(cluster);
+  assert.equal(await first.values(), ['0:acked', '1:more']);
+  await cluster.stop();
+});
+
+test('what an isolated leader took is answered LEADERSHIP_LOST and gives way to what the others commit', async () => {
+  const cluster = await Cluster.start();
+  const old = await cluster.elect();
+  assert.is(await produce(old, 'before'), 'OK');
+  cluster.isolate(old.number);
+  const client = await old.connect();
+  const ids = ['x', 'y', 'z'].map((value) => client.sendProduce(LOG, records(value)));
+  await cluster.settle();
+  await cluster.until('a second leader', () => cluster.leader !== null && cluster.leader !== old);
+  await cluster.until('the old one to notice', () => !old.leads);
+  for (const id of ids) assert.is(client.produced(id)!.code, 'LEADERSHIP_LOST');
+  const next = cluster.leader!;
+  assert.is(await produce(next, 'after'), 'OK');
+  cluster.heal();
+  await allEqual(cluster);
+  for (const member of cluster.members) assert.equal(await member.values(), ['0:before', '1:after']);
+  await cluster.stop();
+});
+
+test('a linearizable read at a follower sees what the leader has acked', async () => {
+  const cluster = await Cluster.start();
+  const leader = await cluster.elect();
+  await cluster.advance(200);
+  assert.is(await produce(leader, 'new'), 'OK');
+  const follower = cluster.members.find((member) => member !== leader)!;
+  const client = await follower.connect();
+  const id = client.sendFetch(LOG, { flags: FETCH_LINEARIZABLE, maxWaitMs: 1000 });
+  await cluster.until('an answer', () => client.fetched(id) !== null);
+  assert.equal(valuesOf(client.fetched(id)!.value.batches), ['0:new']);
+  await cluster.stop();
+});
+
+test('a linearizable read at a leader that is cut off is never answered with data', async () => {
+  const cluster = await Cluster.start();
+  const old = await cluster.elect();
+  cluster.isolate(old.number);
+  const client = await old.connect();
+  const id = client.sendFetch(LOG, { flags: FETCH_LINEARIZABLE, maxWaitMs: 5000 });
+  await cluster.until('a second leader', () => cluster.leader !== null && cluster.leader !== old);
+  await produce(cluster.leader!, 'unseen by the old one');
+  await cluster.until('an answer', () => client.fetched(id) !== null);
+  assert.is(client.fetched(id)!.code, 'NOT_LEADER');
+  await cluster.stop();
+});
+
+test('a vote survives a power cut: whoever voted does not vote again in that term', async () => {
+  const cluster = await Cluster.start();
+  const votes = new Map<string, ReplicaId>();
+  cluster.onMessage = (message) => {
+    if (message.kind !== MessageKind.VoteReply || !message.granted) return true;
+    const key = `${message.from} in ${message.forTerm}`;
+    assert.ok(votes.get(key) === undefined || votes.get(key) === message.to, `${key} voted twice`);
+    votes.set(key, message.to);
+    return true;
+  };
+  for (let i = 0; i < 6; i++) {
+    await cluster.elect();
+    for (const member of cluster.members) member.crash();
+    cluster.queue = [];
+    for (const member of cluster.members) await member.start(true);
+  }
+  await allEqual(cluster);
+  assert.ok(votes.size >= 6);
+  await cluster.stop();
+});
+
+test('a clean stop of all and a start find everything, and a new term', async () => {
+  const cluster = await Cluster.start();
+  const leader = await cluster.elect();
+  assert.is(await produce(leader, 'kept'), 'OK');
+  await cluster.converge();
+  const { term } = leader.group;
+  await cluster.stop();
+  for (const member of cluster.members) await member.start(true);
+  const next = await cluster.elect();
+  assert.ok(next.group.term > term);
+  assert.equal(await next.values(), ['0:kept']);
   await cluster.stop();
 });
 
