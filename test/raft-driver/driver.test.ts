@@ -143,6 +143,25 @@ test('a completion of an older generation says nothing, and what is there needs 
   assert.is(rig.driver.node.durableIndex, 3);
 });
 
+test('the same entries sent again after a cut are not durable by the write of the first ones (ABA)', async () => {
+  const rig = await new Rig({ voters: 3 }).started();
+  const { fields, body } = entries(0, 0, [1, 1, 1]);
+  rig.answer(fields, 2, 1, body);
+  await rig.settle();
+  const before = rig.log.generation;
+  rig.log.cutBack(0);
+  rig.driver.logCut();
+  rig.log.ready = true;
+  rig.driver.logReady();
+  rig.answer(fields, 2, 1, body);
+  await rig.settle();
+  assert.equal(rig.log.terms, [1, 1, 1]);
+  rig.driver.logDurable(3, 1, before);
+  await rig.settle();
+  assert.is(rig.driver.node.durableIndex, 0);
+  assert.is(rig.driver.counters.staleCompletions, 1);
+});
+
 test('entries behind a truncation that still looks for its place wait for it', async () => {
   const rig = await new Rig({ voters: 3 }).started();
   const first = entries(0, 0, [1, 1, 1]);
@@ -185,6 +204,30 @@ test('entries that are in memory no more are read first, and later ones do not o
   assert.equal([...(append.body as Buffer)], [1, 1, 1, 1, 2]);
 });
 
+test('what is in memory does not overtake what has to be read', async () => {
+  const rig = await new Rig({ voters: 3, log: { terms: [1, 1] }, hardState: { term: 1, vote: 1 } }).elected();
+  await rig.durable();
+  rig.answer({ kind: MessageKind.AppendAck, match: 3, commitIndex: 0, wantsCommit: false }, 2, 2);
+  await rig.settle();
+  rig.take(MessageKind.Append);
+  const propose = async (): Promise<void> => {
+    rig.log.propose(2);
+    rig.driver.proposed();
+    await rig.settle();
+  };
+  rig.log.cachedFrom = 5;
+  await propose();
+  await propose();
+  assert.equal(rig.log.loads.map(({ from, to }) => [from, to]), [[4, 4]]);
+  assert.equal(rig.take(MessageKind.Append).filter(({ to }) => to === 2), []);
+  rig.log.loads[0]!.end(true);
+  await rig.settle();
+  assert.equal(rig.log.loads.map(({ from, to }) => [from, to]), [[4, 4], [5, 5]]);
+  rig.log.loads[1]!.end(true);
+  await rig.settle();
+  assert.equal(rig.take(MessageKind.Append).filter(({ to }) => to === 2).map((message) => (message as Append).fromIndex), [4, 5]);
+});
+
 test('what was read before a truncation is not sent after it', async () => {
   const rig = await new Rig({ voters: 3, log: { terms: [1, 1, 1, 1] }, hardState: { term: 1, vote: 1 } }).elected();
   rig.log.cachedFrom = 5;
@@ -212,6 +255,17 @@ test('a term that cannot be stored for want of room is stored when there is some
   rig.hardState.puts[1]!.end('stored');
   await rig.settle();
   assert.ok(rig.driver.accepting);
+});
+
+test('while a term waits for room no further one is begun', async () => {
+  const rig = new Rig();
+  rig.hardState.quick = false;
+  await rig.started();
+  rig.hardState.puts[0]!.end('full');
+  await rig.settle();
+  for (let i = 0; i < 5; i++) rig.driver.campaign();
+  await rig.settle();
+  assert.is(rig.driver.term, 1);
 });
 
 test('a term that cannot be stored at all stops the replica, for good', async () => {
@@ -281,6 +335,27 @@ test('a full disk while a truncation waits: the log ends at the lower of both', 
   await rig.settle();
   assert.is(rig.driver.node.lastIndex, 2);
   assert.is(rig.driver.node.durableIndex, 2);
+});
+
+test('a full disk while a truncation waits: entries that were to go do not stay because they are durable', async () => {
+  const rig = await new Rig({ voters: 3 }).started();
+  const first = entries(0, 0, [1, 1, 1, 1]);
+  rig.answer(first.fields, 2, 1, first.body);
+  await rig.settle();
+  await rig.durable();
+  rig.log.slowCut = true;
+  const second = entries(2, 1, [2, 2]);
+  rig.answer(second.fields, 3, 2, second.body);
+  await rig.settle();
+  rig.log.cutBack(4);
+  rig.driver.logCut();
+  await rig.settle();
+  assert.is(rig.driver.node.lastIndex, 2);
+  rig.log.slowCut = false;
+  rig.log.ready = true;
+  rig.driver.logReady();
+  await rig.settle();
+  assert.equal(rig.log.terms, [1, 1]);
 });
 
 test('after a failed sync a leader is one no more and promises nothing', async () => {

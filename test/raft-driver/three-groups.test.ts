@@ -5,7 +5,7 @@ import { FETCH_LINEARIZABLE } from '../../src/wire/ops.ts';
 import { MessageKind } from '../../src/raft/types.ts';
 import type { ReplicaId } from '../../src/raft/types.ts';
 import { records, sized, valuesOf } from '../replica/support.ts';
-import { Cluster, LOG } from './cluster.ts';
+import { Cluster, idOf, LOG } from './cluster.ts';
 import type { Member } from './cluster.ts';
 
 const test = suite('raft-driver/three groups');
@@ -133,6 +133,61 @@ test('a linearizable read at a follower sees what the leader has acked', async (
   const id = client.sendFetch(LOG, { flags: FETCH_LINEARIZABLE, maxWaitMs: 1000 });
   await cluster.until('an answer', () => client.fetched(id) !== null);
   assert.equal(valuesOf(client.fetched(id)!.value.batches), ['0:new']);
+  await cluster.stop();
+});
+
+test('a linearizable read at a follower waits until what the leader had committed is applied there', async () => {
+  const cluster = await Cluster.start();
+  const leader = await cluster.elect();
+  await cluster.advance(200);
+  const follower = cluster.members.find((member) => member !== leader)!;
+  cluster.onMessage = (message, _from, to) => message.kind !== MessageKind.Append || to !== follower.number;
+  assert.is(await produce(leader, 'new'), 'OK');
+  const client = await follower.connect();
+  const id = client.sendFetch(LOG, { flags: FETCH_LINEARIZABLE, maxWaitMs: 0 });
+  await cluster.advance(300);
+  assert.is(client.fetched(id), null);
+  cluster.onMessage = null;
+  await cluster.until('an answer', () => client.fetched(id) !== null);
+  assert.equal(valuesOf(client.fetched(id)!.value.batches), ['0:new']);
+  await cluster.stop();
+});
+
+test('a full disk under a leader: what a follower may have been sent is LEADERSHIP_LOST, and may be committed', async () => {
+  const cluster = await Cluster.start();
+  const leader = await cluster.elect();
+  await cluster.converge();
+  const client = await leader.connect();
+  leader.disk.failNext('write', 'ENOSPC', /\.seg$/);
+  const id = client.sendProduce(LOG, records('x'));
+  await cluster.settle();
+  assert.is(client.produced(id)!.code, 'LEADERSHIP_LOST');
+  await cluster.advance(1500);
+  await allEqual(cluster);
+  assert.equal(await cluster.leader!.values(), ['0:x'], 'both followers had it');
+  await cluster.stop();
+});
+
+test('a full disk under a leader: what nobody was sent is STORAGE_FULL, and never comes back', async () => {
+  const cluster = await Cluster.start();
+  const leader = await cluster.elect();
+  await cluster.converge();
+  cluster.isolate(leader.number);
+  // From here on each peer gets one Append, until it answers.
+  for (const { number } of cluster.members) leader.group.driver.peerReset(idOf(number));
+  await cluster.settle();
+  const client = await leader.connect();
+  const first = client.sendProduce(LOG, records('sent'));
+  await cluster.settle();
+  leader.disk.failNext('write', 'ENOSPC', /\.seg$/);
+  const second = client.sendProduce(LOG, records('not sent'));
+  await cluster.settle();
+  assert.is(client.produced(second)!.code, 'STORAGE_FULL');
+  assert.is(client.produced(first)!.code, 'LEADERSHIP_LOST');
+  cluster.heal();
+  await cluster.advance(1500);
+  await allEqual(cluster);
+  assert.not.ok((await cluster.leader!.values()).some((value) => value.endsWith(':not sent')));
   await cluster.stop();
 });
 
