@@ -159,7 +159,7 @@ test('a full disk under a leader: what a follower may have been sent is LEADERSH
   const leader = await cluster.elect();
   await cluster.converge();
   const client = await leader.connect();
-  leader.disk.failNext('write', 'ENOSPC', /\.seg$/);
+  leader.disk.failNext('writeNow', 'ENOSPC', /\.seg$/);
   const id = client.sendProduce(LOG, records('x'));
   await cluster.settle();
   assert.is(client.produced(id)!.code, 'LEADERSHIP_LOST');
@@ -180,7 +180,7 @@ test('a full disk under a leader: what nobody was sent is STORAGE_FULL, and neve
   const client = await leader.connect();
   const first = client.sendProduce(LOG, records('sent'));
   await cluster.settle();
-  leader.disk.failNext('write', 'ENOSPC', /\.seg$/);
+  leader.disk.failNext('writeNow', 'ENOSPC', /\.seg$/);
   const second = client.sendProduce(LOG, records('not sent'));
   await cluster.settle();
   assert.is(client.produced(second)!.code, 'STORAGE_FULL');
