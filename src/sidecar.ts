@@ -38,6 +38,10 @@ const POOL_DEFAULT = 4;
 /** Threads that stay free of syncs, for cold reads. */
 const POOL_RESERVED = 2;
 const HTTP_HEADER_SIZE_MAX = 8192;
+/** Part of the grace that clients get to take what is theirs; the rest is for the disk. */
+const DRAIN_SHARE = 0.75;
+/** Logs get so long to be synced and closed, however short the grace is. */
+const CLOSE_MS_MIN = 500;
 
 /** What the ready line tells. */
 export interface ReadyInfo {
@@ -55,8 +59,11 @@ export interface ReadyInfo {
 
 export interface Sidecar {
   readonly ready: ReadyInfo;
-  /** Drains and closes everything; resolves when the process may end. */
-  stop(): Promise<void>;
+  /**
+   * Drains and closes everything, within the shutdown grace; resolves when the process may end. False: the
+   * disk did not let it finish, and the directory stays locked until the process is gone.
+   */
+  stop(): Promise<boolean>;
 }
 
 type Lock = Awaited<ReturnType<typeof lockDirectory>>;
@@ -186,14 +193,18 @@ class RunningSidecar implements Sidecar {
     };
   }
 
-  async stop(): Promise<void> {
+  async stop(): Promise<boolean> {
     this.stopping = true;
-    await within(this.parts.settings.shutdownGrace, this.listener.drain('the node is shutting down'));
+    const { settings, node, lock } = this.parts;
+    const startedMs = monotonicMs();
+    await within(settings.shutdownGrace * DRAIN_SHARE, this.listener.drain('the node is shutting down'));
     this.listener.close();
     clearInterval(this.ticking);
     this.loopDelay.disable();
-    await this.parts.node.stop();
-    await this.parts.lock.release();
+    const leftMs = settings.shutdownGrace - (monotonicMs() - startedMs);
+    if (!(await within(Math.max(leftMs, CLOSE_MS_MIN), node.stop()))) return false;
+    await lock.release();
+    return true;
   }
 
   private tick(): void {
@@ -255,9 +266,11 @@ function isTrustedTransport({ socket }: IncomingMessage): boolean {
   return socket instanceof TLSSocket || socket.remoteAddress === undefined || isLoopback(socket.remoteAddress);
 }
 
-/** Resolves when `work` does, at the latest after `ms`. */
-async function within(ms: number, work: Promise<void>): Promise<void> {
+/** Resolves when `work` does, with true, at the latest after `ms`, with false. */
+async function within(ms: number, work: Promise<void>): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined;
-  await Promise.race([work, new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)))]);
+  const late = new Promise<boolean>((resolve) => (timer = setTimeout(() => resolve(false), ms)));
+  const inTime = await Promise.race([work.then(() => true), late]);
   clearTimeout(timer);
+  return inTime;
 }

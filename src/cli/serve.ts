@@ -17,7 +17,7 @@ import { CliError, Exit } from './command.ts';
 import type { Command, CommandInput, ExitCode, OptionSpec } from './command.ts';
 import { printJson } from './stdout.ts';
 
-const SIGNAL_NUMBER = { SIGINT: 2, SIGTERM: 15 } as const;
+const SIGNAL_NUMBER = { SIGINT: 2, SIGKILL: 9, SIGTERM: 15 } as const;
 /** What a shell reports for a process that a signal ended. */
 const SIGNAL_EXIT_BASE = 128;
 
@@ -80,10 +80,14 @@ function run(sidecar: Sidecar, logger: Logger): Promise<ExitCode> {
   return new Promise((resolve, reject) => {
     let stopping = false;
     const onSignal = (signal: 'SIGINT' | 'SIGTERM'): void => {
-      if (stopping) process.exit(SIGNAL_EXIT_BASE + SIGNAL_NUMBER[signal]);
+      if (stopping) endAtOnce(signal);
       stopping = true;
       logger.log('info', 'stopping', { signal });
-      sidecar.stop().then(() => {
+      sidecar.stop().then((finished) => {
+        if (!finished) {
+          logger.log('error', 'not stopped in time', { reason: 'the disk does not answer', effect: 'what was acked is safe: the next start recovers it' });
+          endAtOnce('SIGKILL');
+        }
         logger.log('info', 'stopped');
         resolve(Exit.ok);
       }, reject);
@@ -91,6 +95,16 @@ function run(sidecar: Sidecar, logger: Logger): Promise<ExitCode> {
     process.on('SIGINT', onSignal);
     process.on('SIGTERM', onSignal);
   });
+}
+
+/**
+ * Ends this process whatever it does. process.exit waits for the thread pool, and so for a disk that hangs;
+ * only as the first process of a container, to which signals mean nothing, there is no other way.
+ */
+function endAtOnce(signal: keyof typeof SIGNAL_NUMBER): never {
+  process.removeAllListeners(signal);
+  process.kill(process.pid, signal);
+  process.exit(SIGNAL_EXIT_BASE + SIGNAL_NUMBER[signal]);
 }
 
 /** A broken invariant ends the process: a log that went on wrong would be worse than one that stopped. */

@@ -1,14 +1,15 @@
 // `sidelog serve` as an operator meets it: the ready line, where settings come from, what stops it from
 // starting, and how it ends.
-import { spawn } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer, connect as connectSocket } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { connect } from '../../src/wire/client/client.ts';
-import { BUILT, cleanEnvironment, endAll, exitOf, run, serve, skipUnless, spawnSidelog, temporaryFolder, until } from '../support/sidecar.ts';
+import { BUILT, cleanEnvironment, endAll, exitOf, hasProgram, run, serve, skipUnless, spawnSidelog, temporaryFolder, until } from '../support/sidecar.ts';
 import { ErrorCode } from '../../src/wire/errors.ts';
 import { Op } from '../../src/wire/ops.ts';
 import { frame, hello, PREFACE } from '../session/support.ts';
@@ -265,8 +266,57 @@ test('a second SIGTERM ends it at once', async () => {
   await until(async () => /^sidelog_requests_total\{op="DESCRIBE_CLUSTER"\}/m.test(await (await fetch(`http://${server.address}/metrics`)).text()));
   server.child.kill('SIGTERM');
   await until(() => server.output.stderr.includes('"stopping"'));
-  assert.is(await server.end('SIGTERM'), 143);
+  assert.is(await server.end('SIGTERM'), null);
+  assert.is(server.child.signalCode, 'SIGTERM');
   stuck.destroy();
+});
+
+test('a disk that hangs does not keep it from ending, by one signal or two', async () => {
+  if (!skipUnless(hasProgram('mkfifo'), 'a disk that hangs: there is no mkfifo')) return;
+  const first = await serve();
+  const client = await connect({ address: first.address });
+  const { logUid } = await client.logs.create('hangs');
+  await client.close();
+  await first.end();
+  const current = join(first.dataDir, 'logs', logUid, 'CURRENT');
+  rmSync(current);
+  // Who opens it waits for a writer: as on a network file system that is gone.
+  execFileSync('mkfifo', [current]);
+  for (const twice of [false, true]) {
+    const server = await serve({ dataDir: first.dataDir, args: ['--shutdown-grace', twice ? '60s' : '400ms'] });
+    const asker = await connect({ address: server.address });
+    const asked = asker.fetch('hangs').catch(() => null);
+    await asker.produce('default', { value: Buffer.from('another log goes on') });
+    const started = performance.now();
+    server.child.kill('SIGTERM');
+    if (twice) {
+      await until(() => server.output.stderr.includes('"stopping"'));
+      server.child.kill('SIGTERM');
+    }
+    assert.is(await exitOf(server.child), null);
+    assert.is(server.child.signalCode, twice ? 'SIGTERM' : 'SIGKILL');
+    assert.ok(performance.now() - started < 3000);
+    if (!twice) assert.match(server.output.stderr, /"not stopped in time".*what was acked is safe/);
+    await asker.close();
+    await asked;
+  }
+  rmSync(current);
+  const again = await serve({ dataDir: first.dataDir });
+  assert.is((await run(['consume', 'default', '--from', again.address])).stdout.trim().split('\n').length, 2);
+  await again.end();
+});
+
+test('npm start ends its server with itself', async () => {
+  if (!skipUnless(hasProgram('npm'), 'npm start: there is no npm')) return;
+  const child = spawn('npm', ['start', '--silent', '--ignore-scripts', '--', '--data-dir', join(temporaryFolder(), 'data'), '--listen', '127.0.0.1:0'], {
+    env: cleanEnvironment(), stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  const [line] = (await once(child.stdout, 'data')) as [Buffer];
+  const { address } = JSON.parse(String(line)) as { address: string };
+  assert.is((await fetch(`http://${address}/livez`)).status, 200);
+  child.kill('SIGTERM');
+  await exitOf(child);
+  await until(() => fetch(`http://${address}/livez`).then(() => false, () => true), 3000);
 });
 
 test('the grace ends what a client does not take', async () => {
