@@ -21,6 +21,8 @@ export interface GroupEvents {
   leading(term: number): void;
   /** Every entry up to `index` is committed, and durable on a majority of the voters. */
   committed(index: number): void;
+  /** More of what this replica had appended is on its own disk, also when it does not lead any more. */
+  written(): void;
   /** Leadership was confirmed after every ticket up to `ticket` was taken (thesis §6.4, ReadIndex). */
   confirmed(ticket: number): void;
   /** Leadership ended: `refusal` says how new requests are answered from now on. */

@@ -292,6 +292,10 @@ export class LogReplica implements GroupEvents, PendingVisitor<Session> {
     this.#tellReaders(nextOffset, logStart);
   }
 
+  written(): void {
+    if (this.#unwrittenBytes > 0) this.#countWritten();
+  }
+
   #tellReaders(endBefore: number, startBefore: number): void {
     const { nextOffset, logStart } = this.state;
     if (nextOffset !== endBefore) this.readers.committed(this.#bytes.committed);

@@ -213,6 +213,7 @@ export class RaftGroup implements Group, DriverSink, LogEvents {
 
   durable(index: Index, term: Term, generation: number): void {
     this.driver.logDurable(index, term, generation);
+    this.events?.written();
   }
 
   failed(error: DiskError): void {

@@ -69,6 +69,14 @@ export function judgeStart(log: LogReplica, offset: number, prevTerm: number): E
   return term === prevTerm ? 0 : ErrorCode.LOG_CHANGED;
 }
 
+/**
+ * Whether `code` says that `offset` is too high: that is true only as of the leader's state, and a follower,
+ * or a leader that was replaced without knowing it, asks before it says so.
+ */
+export function isBeyondEnd(log: LogReplica, offset: number, code: ErrorCode | 0): boolean {
+  return code === ErrorCode.OFFSET_OUT_OF_RANGE && offset > log.committedEnd;
+}
+
 /** What an error of a read carries. */
 export function readErrorOptions(log: LogReplica, code: ErrorCode): ErrorOptions {
   switch (code) {

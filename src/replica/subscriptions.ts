@@ -14,7 +14,7 @@ import type { Client } from './client.ts';
 import type { Waiting } from './deadlines.ts';
 import { NOT_QUEUED } from './deadlines.ts';
 import type { LogReplica } from './log-replica.ts';
-import { indexToServe, judgeStart, readErrorOptions, startOf } from './read-start.ts';
+import { indexToServe, isBeyondEnd, judgeStart, readErrorOptions, startOf } from './read-start.ts';
 import type { ReadSpec } from './read-start.ts';
 import { readCachedData, readStoredData } from './reader.ts';
 import type { DataRun } from './reader.ts';
@@ -43,6 +43,8 @@ export class Subscription implements Waiting {
   /** The SUBSCRIBE was answered. */
   #started = false;
   #waiting = false;
+  /** It asks the leader only whether its start really lies beyond the end (I13). */
+  #isBeyond = false;
   #reading = false;
   #nextOffset = NONE;
   #nextIndex = 0;
@@ -79,13 +81,21 @@ export class Subscription implements Waiting {
     if (this.#spec.after > log.committedEnd) return this.#wait(1);
     if (this.ticket === NONE) {
       this.ticket = log.group.requestRead();
-      if (this.ticket === 0) return this.fail(ErrorCode.NO_LEADER, { message: log.group.refusalMessage });
+      if (this.ticket === 0) {
+        if (this.#isBeyond) return this.#wait(1);
+        return this.fail(ErrorCode.NO_LEADER, { message: log.group.refusalMessage });
+      }
     }
     if (this.ticket > log.group.confirmedTicket) return this.#wait(Infinity);
     try {
       const offset = startOf(log, this.#spec, NONE);
       if (offset === NONE) return this.fail(ErrorCode.POSITION_NOT_FOUND);
       const code = judgeStart(log, offset, this.#spec.prevTerm);
+      if (isBeyondEnd(log, offset, code) && this.ticket === 0) {
+        this.#isBeyond = true;
+        this.ticket = NONE;
+        return this.advance();
+      }
       if (code !== 0) return this.fail(code);
       this.#nextIndex = indexToServe(log, offset);
       this.#start(offset);
@@ -194,7 +204,8 @@ export class Subscription implements Waiting {
   }
 
   expire(): void {
-    this.fail(this.ticket > this.log.group.confirmedTicket ? ErrorCode.TIMEOUT : ErrorCode.BEHIND);
+    const isUnsure = this.ticket > this.log.group.confirmedTicket && !this.#isBeyond;
+    this.fail(isUnsure ? ErrorCode.TIMEOUT : ErrorCode.BEHIND);
   }
 
   /** Ends it with an error answer: of the SUBSCRIBE before that was answered, else as last DELIVER. */

@@ -14,7 +14,7 @@ import type { Client } from './client.ts';
 import type { Waiting } from './deadlines.ts';
 import { NOT_QUEUED } from './deadlines.ts';
 import type { LogReplica } from './log-replica.ts';
-import { indexToServe, judgeStart, readErrorOptions, startOf } from './read-start.ts';
+import { indexToServe, isBeyondEnd, judgeStart, readErrorOptions, startOf } from './read-start.ts';
 import type { ReadSpec } from './read-start.ts';
 import { readCachedData, readStoredData } from './reader.ts';
 import type { DataRun } from './reader.ts';
@@ -41,6 +41,8 @@ export class Fetch implements Waiting {
   readonly #bytesMin: number;
   readonly #bytesMax: number;
   readonly #uidKnown: boolean;
+  /** It asks the leader only whether its start really lies beyond the end (I13). */
+  #isBeyond = false;
   /** Answer with what there is: the wait is over, or the connection is ending. */
   #final = false;
   #waiting = false;
@@ -78,7 +80,7 @@ export class Fetch implements Waiting {
     }
     if (this.ticket === NONE) {
       this.ticket = log.group.requestRead();
-      if (this.ticket === 0) return this.fail(ErrorCode.NO_LEADER, { message: log.group.refusalMessage });
+      if (this.ticket === 0) return this.#nobodyToAsk();
     }
     if (this.ticket > log.group.confirmedTicket) return this.#wait(Infinity);
 
@@ -97,6 +99,7 @@ export class Fetch implements Waiting {
     if (offset === NONE) return this.fail(ErrorCode.POSITION_NOT_FOUND);
     this.#startOffset = offset;
     const code = judgeStart(log, offset, this.#spec.prevTerm);
+    if (isBeyondEnd(log, offset, code) && this.ticket === 0) return this.#askLeader();
     if (code !== 0) return this.fail(code);
     if (offset === log.committedEnd) {
       return this.#final || this.client.session.draining ? this.#answer(null) : this.#wait(this.#bytesMin);
@@ -109,6 +112,19 @@ export class Fetch implements Waiting {
       () => readStoredData(log.log, index, this.#bytesMax, log.commitIndex),
       (stored) => this.#take(stored),
     );
+  }
+
+  #askLeader(): void {
+    this.#isBeyond = true;
+    this.ticket = NONE;
+    this.advance();
+  }
+
+  /** Whoever asked for an offset may have got it from a leader that this node cannot hear now. */
+  #nobodyToAsk(): void {
+    if (!this.#isBeyond) return this.fail(ErrorCode.NO_LEADER, { message: this.log.group.refusalMessage });
+    if (this.#final) return this.fail(ErrorCode.BEHIND);
+    this.#wait(1);
   }
 
   /** Does something on disk, then goes on. */
@@ -171,7 +187,7 @@ export class Fetch implements Waiting {
   /** The deadline passed, or the connection is ending: answer with what there is. */
   expire(): void {
     this.#final = true;
-    if (this.ticket > this.log.group.confirmedTicket) return this.fail(ErrorCode.TIMEOUT);
+    if (this.ticket > this.log.group.confirmedTicket) return this.fail(this.#isBeyond ? ErrorCode.BEHIND : ErrorCode.TIMEOUT);
     this.advance();
   }
 

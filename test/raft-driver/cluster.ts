@@ -14,7 +14,7 @@ import { RAFT_DEFAULTS } from '../../src/raft/settings.ts';
 import { TestClock, valuesOf, World } from '../replica/support.ts';
 import type { TestClient, WorldOptions } from '../replica/support.ts';
 import { SimDisk } from '../support/sim-disk.ts';
-import type { CrashOptions } from '../support/sim-disk.ts';
+import type { CrashOptions, DiskOperation } from '../support/sim-disk.ts';
 import { Prng } from '../support/prng.ts';
 
 export const LOG = 'shared';
@@ -43,12 +43,19 @@ export class Member implements Transport {
   disk: SimDisk;
   starts = 0;
   replicaId: number;
+  /** Disk operations that do not end until somebody calls what is in `held`. */
+  holds: ((operation: DiskOperation) => boolean) | null = null;
+  readonly held: Array<() => void> = [];
 
   constructor(cluster: Cluster, number: number) {
     this.cluster = cluster;
     this.number = number;
     this.replicaId = number;
-    this.disk = new SimDisk({ prng: new Prng(1000 + number) });
+    const schedule = (end: () => void, operation: DiskOperation): void => {
+      if (this.holds?.(operation) === true) this.held.push(end);
+      else queueMicrotask(end);
+    };
+    this.disk = new SimDisk({ prng: new Prng(1000 + number), schedule });
   }
 
   send(nodeId: string, message: Buffer): void {

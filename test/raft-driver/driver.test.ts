@@ -337,6 +337,23 @@ test('a full disk while a truncation waits: the log ends at the lower of both', 
   assert.is(rig.driver.node.durableIndex, 2);
 });
 
+test('a full disk before the end of a turn: entries that came in that turn go with the tail they were to follow', async () => {
+  const rig = await new Rig({ voters: 3 }).started();
+  const first = entries(0, 0, [1, 1, 1]);
+  rig.answer(first.fields, 2, 1, first.body);
+  await rig.settle();
+  const second = entries(3, 1, [1, 1]);
+  rig.answer(second.fields, 2, 1, second.body);
+  rig.log.cutBack(1);
+  rig.driver.logCut();
+  await rig.settle();
+  assert.is(rig.driver.node.lastIndex, 1);
+  rig.log.ready = true;
+  rig.driver.logReady();
+  await rig.settle();
+  assert.equal(rig.log.terms, [1]);
+});
+
 test('a full disk while a truncation waits: entries that were to go do not stay because they are durable', async () => {
   const rig = await new Rig({ voters: 3 }).started();
   const first = entries(0, 0, [1, 1, 1, 1]);

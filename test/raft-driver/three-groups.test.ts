@@ -51,6 +51,24 @@ test('nothing is acked before a majority has it on disk', async () => {
   await cluster.stop();
 });
 
+test('memory of what a leader had not written when it lost the lead is given back when it is', async () => {
+  const cluster = await Cluster.start({ memoryLimitBytes: 64 * 1024 });
+  const leader = await cluster.elect();
+  await cluster.converge();
+  const client = await leader.connect();
+  leader.holds = ({ call, path }) => call === 'write' && path.includes('.seg');
+  const id = client.sendProduce(LOG, sized(60_000));
+  await cluster.settle();
+  cluster.isolate(leader.number);
+  await cluster.until('the lead is lost', () => client.produced(id) !== null);
+  assert.is(leader.world!.node.context.memory.bytes, 60_000);
+  leader.holds = null;
+  for (const end of leader.held.splice(0)) end();
+  await cluster.settle();
+  assert.is(leader.world!.node.context.memory.bytes, 0);
+  await cluster.stop();
+});
+
 test('a follower says who does not lead: NOT_LEADER', async () => {
   const cluster = await Cluster.start();
   const leader = await cluster.elect();
@@ -151,6 +169,35 @@ test('a linearizable read at a follower waits until what the leader had committe
   const next = client.sendFetch(LOG, { flags: FETCH_LINEARIZABLE, maxWaitMs: 1000 });
   await cluster.until('an answer', () => client.fetched(next) !== null);
   assert.equal(valuesOf(client.fetched(next)!.value.batches), ['0:new']);
+  await cluster.stop();
+});
+
+test('a follower says that an offset lies beyond the end only when it does on the leader', async () => {
+  const cluster = await Cluster.start();
+  const leader = await cluster.elect();
+  await cluster.advance(200);
+  const follower = cluster.members.find((member) => member !== leader)!;
+  cluster.onMessage = (message, _from, to) => message.kind !== MessageKind.Append || to !== follower.number;
+  for (const value of ['a', 'b']) assert.is(await produce(leader, value), 'OK');
+  const client = await follower.connect();
+  const early = client.sendFetch(LOG, { value: 1, maxWaitMs: 0 });
+  const waiting = client.sendFetch(LOG, { value: 1, maxWaitMs: 5000 });
+  const beyond = client.sendFetch(LOG, { value: 3, maxWaitMs: 5000 });
+  const subscription = client.sendSubscribe(LOG, { value: 1 });
+  await cluster.advance(300);
+  assert.is(client.fetched(early)!.code, 'BEHIND', 'it may be there');
+  assert.is(client.fetched(waiting), null);
+  assert.is(client.answers(subscription).length, 0);
+  cluster.onMessage = null;
+  await cluster.until('answers', () => client.fetched(waiting) !== null && client.fetched(beyond) !== null && client.answers(subscription).length > 1);
+  assert.equal(valuesOf(client.fetched(waiting)!.value.batches), ['1:b']);
+  assert.is(client.fetched(beyond)!.code, 'OFFSET_OUT_OF_RANGE');
+  assert.equal(client.fetched(beyond)!.error.detail.range, { logStart: 0, committedEnd: 2 });
+  cluster.isolate(follower.number);
+  await cluster.advance(2000);
+  const alone = client.sendFetch(LOG, { value: 3, maxWaitMs: 500 });
+  await cluster.until('an answer', () => client.fetched(alone) !== null);
+  assert.is(client.fetched(alone)!.code, 'BEHIND', 'there is nobody to ask');
   await cluster.stop();
 });
 

@@ -25,8 +25,8 @@ export class Figures implements Checker {
     for (const { replica, uid } of node.logs.slots()) {
       if (replica === null) continue;
       const { log, group } = replica;
-      counters.rolls += this.#risen(`${life} ${uid} rolls ${group.term}`, log.rolledCount);
-      counters.truncations += this.#risen(`${life} ${uid} cuts ${group.term}`, log.generation + (log.recoveredCutBytes > 0 ? 1 : 0));
+      counters.rolls += this.#risen(`${life} ${uid} rolls`, log.rolledCount);
+      counters.truncations += this.#risen(`${life} ${uid} cuts`, log.generation + (log.recoveredCutBytes > 0 ? 1 : 0));
       if (group.refusal === 0 && this.#risen(`${uid} term`, group.term) > 0) counters.elections++;
     }
   }

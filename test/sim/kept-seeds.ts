@@ -20,4 +20,7 @@ export const KEPT_SEEDS: readonly KeptSeed[] = [
   { seed: 20045, nodes: 1, found: 'an epoch that a power cut took was given out again' },
   { seed: 20167, nodes: 1, found: 'a deletion whose answer was lost came later' },
   { seed: 21332, nodes: 1, found: 'times of records that a power cut had taken were believed' },
+  { seed: 4, nodes: 3, found: 'entries that came in the turn of a full disk were appended behind a gap' },
+  { seed: 11, nodes: 3, found: 'a follower that was behind refused offsets that its client had been given' },
+  { seed: 69, nodes: 3, found: 'what a former leader had not written was counted as memory for ever' },
 ];

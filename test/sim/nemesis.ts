@@ -5,8 +5,10 @@
 // Invariant: only faults that the design promises to survive. On a lone node bits rot where a second
 // copy exists (index, one of two snapshots or marks, one raft-state) or in sealed segments, where the
 // damage must be found and told.
+import type { LogReplica } from '../../src/replica/log-replica.ts';
 import { ErrorCode } from '../../src/wire/errors.ts';
 import type { Prng } from '../support/prng.ts';
+import { groupOf } from './catalog.ts';
 import type { Counters } from './counters.ts';
 import type { Scheduler } from './core/scheduler.ts';
 import { TraceKind } from './core/trace.ts';
@@ -122,7 +124,7 @@ export class Nemesis {
       case 'diskFull':
         return this.#diskFull(node, prng, say);
       case 'rot': {
-        const what = rotSomething(node, prng, this.#world.history);
+        const what = rotSomething(node, prng, this.#world.history, this.#world.nodes.length > 1);
         if (what !== '') counters.bitRot++;
         if (what !== '') say(`has bits rot in ${what}`);
         return;
@@ -208,8 +210,13 @@ export class Nemesis {
       const damaged = [...this.#world.history.logs].some((log) => log.uid === slot.uid && log.damaged);
       if (damaged) continue;
       if (slot.failure !== '') return true;
-      if (slot.replica?.group.refusal === ErrorCode.LOG_STOPPED) return true;
+      if (slot.replica !== null && isStopped(slot.replica)) return true;
     }
     return node.node.logs.namelessCount > 0 || node.node.context.journal.failed !== null;
   }
+}
+
+/** It makes nothing durable any more until it is opened anew. */
+function isStopped(replica: LogReplica): boolean {
+  return replica.group.refusal === ErrorCode.LOG_STOPPED || groupOf(replica).driver.node.serving === 'stopped';
 }

@@ -35,6 +35,8 @@ export interface LogPlan {
   readonly retainBytes: number;
   readonly retainMs: number;
   readonly fenced: boolean;
+  /** Voters. */
+  readonly replication: number;
 }
 
 export interface ClientPlan {
@@ -80,6 +82,9 @@ export interface OptionWishes {
   readonly without?: readonly FaultKind[];
 }
 
+/** Whether a replica can be brought on by a leader that has deleted what it lacks. */
+const CATCH_UP_EXISTS = false;
+
 /** Draws all options; every draw happens in every world, so that a wish changes nothing else. */
 export function drawOptions(seed: number, wishes: OptionWishes): SimOptions {
   const prng = new Prng(seed);
@@ -94,7 +99,7 @@ export function drawOptions(seed: number, wishes: OptionWishes): SimOptions {
     clients: drawClients(prng.fork()),
     faults,
     network: drawNetwork(prng.fork()),
-    ...drawNode(prng.fork()),
+    ...drawNode(prng.fork(), wishes.nodeCount),
   };
 }
 
@@ -112,15 +117,18 @@ function drawFaults(prng: Prng, nodeCount: number): FaultRates {
 }
 
 function drawLogs(prng: Prng, nodeCount: number): LogPlan[] {
-  const logs: LogPlan[] = [plan('default', prng, Durability.FSYNC, false)];
+  const logs = [plan('default', prng, Durability.FSYNC, false)];
   if (prng.chance(0.7)) logs.push(plan('orders', prng, Durability.FSYNC, false));
   if (prng.chance(0.5)) logs.push(plan('ledger', prng, Durability.FSYNC, true));
   const soft = prng.pick([Durability.INTERVAL, Durability.MEMORY]);
   if (prng.chance(0.25) && nodeCount === 1) logs.push(plan('metrics', prng, soft, false));
-  return logs;
+  return logs.map((log) => ({
+    ...log, ...(nodeCount > 1 && !CATCH_UP_EXISTS ? { retainBytes: 0, retainMs: 0 } : {}),
+    replication: nodeCount === 5 && prng.chance(0.5) ? 3 : nodeCount,
+  }));
 }
 
-function plan(name: string, prng: Prng, durability: number, fenced: boolean): LogPlan {
+function plan(name: string, prng: Prng, durability: number, fenced: boolean): Omit<LogPlan, 'replication'> {
   const retainMs = prng.chance(0.25) ? prng.between(1000, 8000) : 0;
   const retainBytes = prng.chance(0.15) ? prng.between(200_000, 3_000_000) : 0;
   // `default` is made by the node itself.
@@ -161,7 +169,7 @@ function drawNetwork(prng: Prng): NetworkOptions {
   };
 }
 
-function drawNode(prng: Prng) {
+function drawNode(prng: Prng, nodeCount: number) {
   const syncMinUs = prng.between(50, 500);
   return {
     pace: {
@@ -179,7 +187,7 @@ function drawNode(prng: Prng) {
     memoryLimitBytes: prng.pick([32_768, 262_144, 67_108_864]),
     openLogsMax: prng.pick([1, 256]),
     driftPpm: prng.chance(0.5) ? prng.between(-500, 500) : 0,
-    trims: prng.chance(0.6),
+    trims: prng.chance(0.6) && (nodeCount === 1 || CATCH_UP_EXISTS),
     scratchLogs: prng.chance(0.4) ? prng.between(1, 2) : 0,
   };
 }

@@ -7,7 +7,7 @@ import type { History } from './history/history.ts';
 import type { SimNode } from './node/sim-node.ts';
 
 /** Rots one thing and says what; '' when there was nothing fit. */
-export function rotSomething(node: SimNode, prng: Prng, history: History): string {
+export function rotSomething(node: SimNode, prng: Prng, history: History, several: boolean): string {
   const paths = node.disk.media.files().map(([path]) => path);
   switch (prng.next(5)) {
     case 0:
@@ -19,7 +19,8 @@ export function rotSomething(node: SimNode, prng: Prng, history: History): strin
     case 3:
       return rotMark(node, prng, paths);
     default:
-      return rotSealed(node, prng, paths, history);
+      // With several copies it is repaired from another one, which is not built yet.
+      return several ? '' : rotSealed(node, prng, paths, history);
   }
 }
 

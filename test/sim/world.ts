@@ -17,6 +17,7 @@ import { OneLeader } from './checkers/i01-one-leader.ts';
 import { Order } from './checkers/i06-order.ts';
 import { TermsRise } from './checkers/i02-terms-rise.ts';
 import { TrueRefusals } from './checkers/i13-true-refusals.ts';
+import { Catalog, describeReplica, groupOf, replicaOn } from './catalog.ts';
 import type { ClientWorld, LogRef, SimClient } from './clients/client.ts';
 import { Fetcher } from './clients/fetcher.ts';
 import { LastWord } from './clients/last-word.ts';
@@ -29,10 +30,11 @@ import { Figures } from './figures.ts';
 import { History } from './history/history.ts';
 import { Watch } from './history/watch.ts';
 import { Nemesis } from './nemesis.ts';
+import { MessageNet } from './net/messages.ts';
 import { Network } from './net/network.ts';
 import { SimNode } from './node/sim-node.ts';
-import type { SimNodeOptions } from './node/sim-node.ts';
-import type { SimOptions } from './options.ts';
+import type { Peers, SimNodeOptions } from './node/sim-node.ts';
+import type { LogPlan, SimOptions } from './options.ts';
 import { populate } from './population.ts';
 
 const SECOND_US = 1_000_000;
@@ -60,6 +62,9 @@ export class World implements ClientWorld {
   readonly nodes: SimNode[] = [];
   readonly logs: LogRef[] = [];
   readonly batchBytesMax: number;
+  /** Of several nodes. */
+  readonly catalog: Catalog;
+  readonly #messages: MessageNet<Buffer>;
   readonly #figures = new Figures(this.counters);
   readonly #prng: Prng;
   readonly #nemesis: Nemesis;
@@ -78,12 +83,23 @@ export class World implements ClientWorld {
     ];
     const durabilityOf = (name: string): number => options.logs.find((plan) => plan.name === name)?.durability ?? Durability.FSYNC;
     this.history = new History(new Watch(checkers), durabilityOf);
-    for (let i = 1; i <= options.nodeCount; i++) this.nodes.push(this.#makeNode(`n${i}`));
+    this.#messages = new MessageNet(this.network);
+    const clusterId = options.nodeCount === 1 ? null : this.#prng.bytes(16);
+    for (let i = 1; i <= options.nodeCount; i++) this.nodes.push(this.#makeNode(`n${i}`, clusterId));
+    this.catalog = new Catalog(this.nodes, this.#prng.fork());
     this.#nemesis = new Nemesis(this, this.#prng.fork());
   }
 
   get clientNames(): readonly string[] {
     return this.#clients.map(({ name }) => name);
+  }
+
+  hostsOf(ref: LogRef | null): readonly SimNode[] {
+    return ref === null || this.nodes.length === 1 ? this.nodes : this.catalog.hosts(ref.name);
+  }
+
+  hint(node: SimNode, ref: LogRef): SimNode | null {
+    return this.catalog.hint(node, ref.name);
   }
 
   /** Runs the whole world. Never rejects: what went wrong is in the result. */
@@ -102,12 +118,21 @@ export class World implements ClientWorld {
     const { counters, trace, scheduler, options } = this;
     if (this.#violation !== null) {
       trace.say(TraceKind.CHECK, this.#violation.message);
-      for (const node of this.nodes) for (const [path, file] of node.disk.media.files()) trace.line(`${node.name} has ${path}, ${file.size} bytes`);
+      for (const node of this.nodes) this.#describe(node);
     }
     return {
       seed: options.seed, violation: this.#violation, hash: trace.hash, events: scheduler.executed,
       simulatedSeconds: scheduler.nowUs / SECOND_US, counters,
     };
+  }
+
+  #describe({ name, node, disk }: SimNode): void {
+    const { trace } = this;
+    if (trace.lines === null) return;
+    for (const slot of node?.logs.slots() ?? []) {
+      trace.line(`${name}, ${slot.name}: ${slot.replica === null ? `not open ${slot.failure}` : describeReplica(slot.replica)}`);
+    }
+    for (const [path, file] of disk.media.files()) trace.line(`${name} has ${path}, ${file.size} bytes`);
   }
 
   failed(error: unknown): void {
@@ -119,16 +144,31 @@ export class World implements ClientWorld {
 
   async #setUp(): Promise<void> {
     for (const node of this.nodes) node.start();
-    const replication = this.options.nodeCount as 1 | 3 | 5;
-    const setup = new Setup(this, this.#prng.fork(), this.options.logs, replication);
+    if (this.nodes.length > 1) return this.#found();
+    const setup = new Setup(this, this.#prng.fork(), this.options.logs, 1);
     await this.#until(() => setup.done, 30 * SECOND_US, () => 'the logs could not be made');
     setup.link.close();
+    for (const plan of this.options.logs) this.#note(plan, setup.uids.get(plan.name)!);
+  }
+
+  /** Makes the logs on several nodes. */
+  async #found(): Promise<void> {
+    await this.#until(() => this.nodes.every(({ node }) => node !== null), 30 * SECOND_US, () => 'the nodes did not start');
+    const prng = this.#prng.fork();
+    let made = 0;
     for (const plan of this.options.logs) {
-      const uid = setup.uids.get(plan.name)!;
-      const history = this.history.log(uid, plan.name);
-      history.retained = plan.retainBytes > 0 || plan.retainMs > 0;
-      this.logs.push({ name: plan.name, fenced: plan.fenced, uid, history, generation: 0 });
+      const hosts = [...this.nodes];
+      while (hosts.length > plan.replication) hosts.splice(prng.next(hosts.length), 1);
+      this.catalog.found(plan, hosts).then(() => made++, (error: unknown) => this.failed(error));
     }
+    await this.#until(() => made === this.options.logs.length, 30 * SECOND_US, () => 'the logs could not be made');
+    for (const plan of this.options.logs) this.#note(plan, Buffer.from(this.catalog.logs.get(plan.name)!.uid, 'hex'));
+  }
+
+  #note({ name, fenced, retainBytes, retainMs }: LogPlan, uid: Buffer): void {
+    const history = this.history.log(uid, name);
+    history.retained = retainBytes > 0 || retainMs > 0;
+    this.logs.push({ name, fenced, uid, history, generation: 0 });
   }
 
   async #live(): Promise<void> {
@@ -149,6 +189,22 @@ export class World implements ClientWorld {
     const words = this.logs.map((ref) => new LastWord(this, `last-word-${ref.name}`, this.#prng.fork(), ref));
     await this.#until(() => words.every(({ done }) => done), LIVENESS_BOUND_US, () => words.filter(({ done }) => !done).map(({ name, why }) => `${name}: ${why}`).join(', '));
     for (const word of words) word.link.close();
+    await this.#until(() => this.#lagging() === '', LIVENESS_BOUND_US, () => this.#lagging());
+  }
+
+  /** Why the replicas of some log are not equal yet; '' when they are. */
+  #lagging(): string {
+    if (this.nodes.length === 1) return '';
+    for (const { name } of this.logs) {
+      const hosts = this.catalog.hosts(name);
+      const last = Math.max(...hosts.map((node) => replicaOn(node, name)?.log.lastIndex ?? -1));
+      for (const node of hosts) {
+        const replica = replicaOn(node, name);
+        if (replica === null) return `${name} is not open on ${node.name}`;
+        if (replica.commitIndex !== last) return `${name} is applied up to ${replica.commitIndex} of ${last} on ${node.name}: ${groupOf(replica).refusalMessage}`;
+      }
+    }
+    return '';
   }
 
   async #readAll(): Promise<void> {
@@ -201,7 +257,7 @@ export class World implements ClientWorld {
 
   // Nodes
 
-  #makeNode(name: string): SimNode {
+  #makeNode(name: string, clusterId: Buffer | null): SimNode {
     const { options } = this;
     const nodeOptions: SimNodeOptions = {
       pace: options.pace,
@@ -209,6 +265,7 @@ export class World implements ClientWorld {
       diskBytes: Number.MAX_SAFE_INTEGER,
       turnMaxUs: options.turnMaxUs,
       idleMs: 5000,
+      clusterId,
       config: {
         maxBatchBytes: this.batchBytesMax,
         segmentBytes: 1 << 20,
@@ -229,9 +286,21 @@ export class World implements ClientWorld {
       crashed: (_node, error) => this.failed(error),
       logged: () => {},
       operation: (owner, operation) => this.#figures.operation(operation, owner.node !== null),
-    });
+    }, clusterId === null ? null : this.#peers);
     node.clock.driftPpm = options.driftPpm;
     return node;
+  }
+
+  get #peers(): Peers {
+    return {
+      attach: (process, take) => this.#messages.attach(process, take),
+      transport: (from) => ({
+        send: (nodeId, message) => {
+          const to = this.nodes.find((node) => node.nodeId === nodeId);
+          if (to !== undefined) this.#messages.send(from.name, to.name, message);
+        },
+      }),
+    };
   }
 
   #nodeUp(node: SimNode): void {

@@ -257,6 +257,8 @@ export class RaftDriver {
     if (this.#closed) return;
     // Nobody was told of them.
     this.#unannounced = 0;
+    // What the core has taken in since the last round was to come behind what is gone now.
+    this.#run();
     const waitingCut = this.#queue.drop();
     this.node.tailCut(Math.min(this.#log.lastIndex, this.node.lastIndex, waitingCut));
     this.#ended(true);

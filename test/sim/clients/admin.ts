@@ -43,7 +43,7 @@ export class Admin extends SimClient {
 
   protected step(): void {
     if (this.draining || this.underWay >= 2) return;
-    const what = this.prng.next(10);
+    const what = this.prng.next(this.world.nodes.length === 1 ? 10 : 6);
     if (what < 4 && this.#options.trims) this.#trim(this.prng.pick(this.world.logs));
     else if (what < 6) this.#describe(this.prng.pick(this.world.logs));
     else if (what < 7) this.#list();

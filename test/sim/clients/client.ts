@@ -15,6 +15,7 @@ import type { Counters } from '../counters.ts';
 import { Fate, valueOf } from '../history/fate.ts';
 import type { History } from '../history/history.ts';
 import type { LogHistory } from '../history/log-history.ts';
+import type { SimNode } from '../node/sim-node.ts';
 import { ClientLink } from './link.ts';
 import type { LinkWorld, Outcome } from './link.ts';
 
@@ -30,6 +31,10 @@ export interface LogRef {
 }
 
 export interface ClientWorld extends LinkWorld {
+  /** The nodes that hold the log; any of them for null. */
+  hostsOf(ref: LogRef | null): readonly SimNode[];
+  /** Who leads the log, as this node believes; null = it does not know. */
+  hint(node: SimNode, ref: LogRef): SimNode | null;
   readonly history: History;
   readonly counters: Counters;
   readonly logs: readonly LogRef[];
@@ -53,6 +58,11 @@ const STATE_REFUSALS: ReadonlySet<number> = new Set([
   ErrorCode.UNKNOWN_PRODUCER, ErrorCode.LOG_NOT_FOUND, ErrorCode.LOG_CHANGED, ErrorCode.POSITION_MISMATCH, ErrorCode.POSITION_NOT_FOUND,
 ]);
 
+/** Errors after which another node may do better. */
+const ELSEWHERE: ReadonlySet<number> = new Set([
+  ErrorCode.NOT_LEADER, ErrorCode.NO_LEADER, ErrorCode.LOG_STOPPED, ErrorCode.LOG_NOT_FOUND, ErrorCode.LEADERSHIP_LOST,
+]);
+
 /** Pause after an answer that says "not now". */
 const BACKOFF_US = 40_000;
 
@@ -71,13 +81,16 @@ export abstract class SimClient {
   protected notBeforeUs = 0;
   readonly #thinkUs: number;
 
-  /** `thinkUs`: mean time between two steps. */
-  constructor(world: ClientWorld, name: string, prng: Prng, thinkUs: number) {
+  readonly #log: LogRef | null;
+
+  /** `thinkUs`: mean time between two steps. `log`: the only one it uses, if there is only one. */
+  constructor(world: ClientWorld, name: string, prng: Prng, thinkUs: number, log: LogRef | null = null) {
     this.world = world;
+    this.#log = log;
     this.name = name;
     this.prng = prng;
     this.#thinkUs = thinkUs;
-    this.link = new ClientLink(world, name, prng.fork(), {
+    this.link = new ClientLink(world, name, prng.fork(), () => world.hostsOf(log), {
       ready: () => this.connected(),
       lost: () => this.disconnected(),
     });
@@ -176,11 +189,20 @@ export abstract class SimClient {
     this.world.counters.began(what);
   }
 
+  /** Follows the hint that came with the answer, or tries its luck. */
+  #moveOn(outcome: Outcome<unknown>): void {
+    const { world, link } = this;
+    if (world.nodes.length === 1 || outcome.ok || link.node === null) return;
+    const hint = outcome.code === ErrorCode.NOT_LEADER && this.#log !== null ? world.hint(link.node, this.#log) : null;
+    if (hint !== null || this.prng.chance(0.5)) link.moveTo(hint);
+  }
+
   /** Counts the end of a request. */
   protected ended(what: string, outcome: Outcome<unknown>): void {
     this.underWay--;
     const code = outcome.ok ? 0 : outcome.code;
     this.world.counters.ended(what, code);
+    if (ELSEWHERE.has(code)) this.#moveOn(outcome);
     this.world.trace.add(TraceKind.CLIENT, code, this.underWay, 0);
     if (this.world.trace.lines !== null) this.world.trace.line(`${this.name} ${what}: ${outcome.ok ? `OK ${text(outcome.value)}` : outcome.error.message}`);
   }

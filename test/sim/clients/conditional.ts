@@ -12,7 +12,7 @@ export class ConditionalProducer extends SimClient {
   #next = 0;
 
   constructor(world: ClientWorld, name: string, prng: Prng, ref: LogRef, thinkUs: number) {
-    super(world, name, prng, thinkUs);
+    super(world, name, prng, thinkUs, ref);
     this.#ref = ref;
   }
 

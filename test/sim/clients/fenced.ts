@@ -19,7 +19,7 @@ export class FencedProducer extends SimClient {
   #fencing = false;
 
   constructor(world: ClientWorld, name: string, prng: Prng, ref: LogRef, thinkUs: number) {
-    super(world, name, prng, thinkUs);
+    super(world, name, prng, thinkUs, ref);
     this.#ref = ref;
   }
 

@@ -22,13 +22,18 @@ export class Fetcher extends SimClient {
   #generation: number;
 
   constructor(world: ClientWorld, name: string, prng: Prng, ref: LogRef, thinkUs: number, once = false) {
-    super(world, name, prng, thinkUs);
+    super(world, name, prng, thinkUs, ref);
     this.#ref = ref;
     this.#once = once;
     this.#generation = ref.generation;
   }
 
   /** A reader at the end of what is known has nothing left to read. */
+  /** Whether an answer must reflect everything that was acknowledged before it was asked. */
+  #isLinear(flags: number): boolean {
+    return this.world.nodes.length === 1 || (flags & FETCH_LINEARIZABLE) !== 0;
+  }
+
   override get settled(): boolean {
     return super.settled && (this.#once ? this.done : this.next >= this.#ref.history.end || this.#ref.history.damaged);
   }
@@ -48,10 +53,13 @@ export class Fetcher extends SimClient {
     const { prng, next } = this;
     const end = this.#ref.history.end;
     const waits = !this.#once && !this.draining && prng.chance(0.5);
+    const flags = prng.chance(0.3) || this.#once ? FETCH_LINEARIZABLE : 0;
+    // Whoever asks another node for the present state must give it time to ask the leader.
+    const patienceMs = flags !== 0 && this.world.nodes.length > 1 ? 300 : 0;
     const base = {
-      log: this.#ref.name, flags: prng.chance(0.3) || this.#once ? FETCH_LINEARIZABLE : 0, positionName: '',
-      minBytes: prng.chance(0.8) ? 0 : prng.next(2000), maxBytes: this.draining ? 60_000 : prng.pick([200, 4000, 60_000]),
-      maxWaitMs: waits ? prng.between(1, 2000) : 0, logUid: this.#ref.uid,
+      log: this.#ref.name, flags, positionName: '',
+      minBytes: prng.chance(0.8) ? 0 : prng.next(2000), maxBytes: this.draining || this.#once ? 60_000 : prng.pick([200, 4000, 60_000]),
+      maxWaitMs: waits ? prng.between(1, 2000) : patienceMs, logUid: this.#ref.uid,
     };
     if (next !== NONE) {
       const after = prng.chance(0.1) ? { after: Math.min(next, end) } : {};
@@ -81,11 +89,14 @@ export class Fetcher extends SimClient {
     if (stale && log.soft) return;
     const { startOffset, logStart, committedEnd, batches } = answer;
     const { history, counters } = this.world;
-    history.range({ log, logStart, committedEnd, floor, startFloor, linear: true, stale });
+    const linear = this.#isLinear(request.flags);
+    history.range({ log, logStart, committedEnd, floor, startFloor, linear, stale });
+    const { after } = request;
+    demand(after === undefined || committedEnd >= after, 'reads', () => `${this.name} asked for ${log.name} as of ${after} and got it as of ${committedEnd}`);
     demand(request.from !== From.OFFSET || startOffset === request.value, 'reads', () => `${this.name} asked for offset ${request.value} of ${log.name} and got ${startOffset}`);
     // A trim may overtake a read that has begun.
     demand(startOffset >= Math.min(startFloor, logStart) && startOffset <= committedEnd, 'reads', () => `${this.name} got start ${startOffset} outside of ${logStart} to ${committedEnd}`);
-    if (request.from === From.EARLIEST) demand(startOffset >= startFloor && startOffset <= logStart, 'reads', () => `the earliest record of ${log.name} is ${logStart}, not ${startOffset}`);
+    if (request.from === From.EARLIEST) demand((startOffset >= startFloor || !linear) && startOffset <= logStart, 'reads', () => `the earliest record of ${log.name} is ${logStart}, not ${startOffset}`);
     const next = history.batches(log, batches, startOffset, this.name);
     demand(next <= committedEnd, 'reads', () => `${this.name} got records up to ${next} of ${log.name}, which ends at ${committedEnd}`);
     counters.recordsRead += next - startOffset;
@@ -98,8 +109,10 @@ export class Fetcher extends SimClient {
     if (code === ErrorCode.OFFSET_OUT_OF_RANGE && range !== undefined) {
       const { stale } = this.link;
       if (stale && log.soft) return;
-      this.world.history.range({ log, ...range, floor, startFloor, linear: true, stale });
       const { value } = request;
+      // Only what is refused for lying beyond the end says where the end is now.
+      const linear = this.world.nodes.length === 1 || value > range.committedEnd;
+      this.world.history.range({ log, ...range, floor, startFloor: linear ? startFloor : 0, linear, stale });
       demand(value < range.logStart || value > range.committedEnd, 'reads', () => `offset ${value} of ${log.name} is refused, and the log has ${range.logStart} to ${range.committedEnd}`);
       this.next = value < range.logStart ? range.logStart : log.soft ? NONE : value;
       demand(value <= range.committedEnd || log.soft || request.value > floor, 'reads', () => `${this.name} stood at ${value} of ${log.name}, which ends at ${range.committedEnd}`);
@@ -127,12 +140,13 @@ export class Fetcher extends SimClient {
       const { stale } = this.link;
       if (!outcome.ok || (stale && log.soft)) return;
       const { offset, logStart, committedEnd } = outcome.value;
-      this.world.history.range({ log, logStart, committedEnd, floor, startFloor, linear: true, stale });
+      const linear = this.#isLinear(0);
+      this.world.history.range({ log, logStart, committedEnd, floor, startFloor, linear, stale });
       demand(offset >= logStart && offset <= committedEnd, 'reads', () => `time ${time} of ${log.name} begins at ${offset}, outside of ${logStart} to ${committedEnd}`);
       const timeAt = (known: number): number => (log.outdated(known) ? -1 : (log.appendTimes[known] ?? -1));
       const at = timeAt(offset);
       const before = offset > logStart ? timeAt(offset - 1) : -1;
-      demand(at < 0 || at >= time, 'reads', () => `time ${time} of ${log.name} is said to begin at ${offset}, which has ${at}`);
+      demand(at < 0 || at >= time || (!linear && offset === committedEnd), 'reads', () => `time ${time} of ${log.name} is said to begin at ${offset}, which has ${at}`);
       // The batch before may hold the time, too, if `offset` lies inside of it: then it is not a border.
       demand(before < time || before === at, 'reads', () => `time ${time} of ${log.name} is said to begin at ${offset}, but ${offset - 1} has ${before}`);
       this.next = offset;

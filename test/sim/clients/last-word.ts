@@ -17,7 +17,7 @@ export class LastWord extends SimClient {
   #token = 0;
 
   constructor(world: ClientWorld, name: string, prng: Prng, ref: LogRef) {
-    super(world, name, prng, 10_000);
+    super(world, name, prng, 10_000, ref);
     this.#ref = ref;
   }
 

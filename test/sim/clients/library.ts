@@ -33,7 +33,7 @@ export class LibraryProducer extends SimClient {
   #life = 0;
 
   constructor(world: ClientWorld, name: string, prng: Prng, ref: LogRef, thinkUs: number) {
-    super(world, name, prng, thinkUs);
+    super(world, name, prng, thinkUs, ref);
     this.#ref = ref;
     this.#named = new NamedProducer(name, () => ref.history);
     this.#core = this.#newCore();

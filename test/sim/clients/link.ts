@@ -43,6 +43,9 @@ export type Outcome<A> =
 
 export const LOST = LocalCode.CONNECTION_LOST as number;
 
+/** Whom a client may connect to. */
+export type Hosts = () => readonly SimNode[];
+
 export interface LinkWorld {
   readonly scheduler: Scheduler;
   readonly network: Network;
@@ -69,14 +72,18 @@ export class ClientLink implements Host {
   readonly #world: LinkWorld;
   readonly #prng: Prng;
   readonly #events: LinkEvents;
+  readonly #hosts: Hosts;
+  /** The node that the next connection goes to; null = any. */
+  #target: SimNode | null = null;
   #socket: SimSocket | null = null;
   #life = 0;
   #pauseUs = PAUSE_MIN_US;
   #flushing = false;
   #ready = false;
 
-  constructor(world: LinkWorld, name: string, prng: Prng, events: LinkEvents) {
+  constructor(world: LinkWorld, name: string, prng: Prng, hosts: Hosts, events: LinkEvents) {
     this.#world = world;
+    this.#hosts = hosts;
     this.name = name;
     this.#prng = prng;
     this.#events = events;
@@ -147,6 +154,13 @@ export class ClientLink implements Host {
     this.machine!.leave();
   }
 
+  /** Goes on with another node; null = any. */
+  moveTo(target: SimNode | null): void {
+    if (!this.#ready || target === this.node) return;
+    this.#target = target;
+    this.leave();
+  }
+
   stopReading(): void {
     this.#socket?.pause();
   }
@@ -164,8 +178,9 @@ export class ClientLink implements Host {
 
   #connect(): void {
     if (this.closed) return;
-    const { network, nodes, scheduler } = this.#world;
-    const node = this.#prng.pick(nodes);
+    const { network, scheduler } = this.#world;
+    const node = this.#target ?? this.#prng.pick(this.#hosts());
+    this.#target = null;
     const life = ++this.#life;
     this.node = node;
     let decided = false;

@@ -16,7 +16,7 @@ export class PlainProducer extends SimClient {
   readonly #options: PlainOptions;
 
   constructor(world: ClientWorld, name: string, prng: Prng, ref: LogRef, options: PlainOptions) {
-    super(world, name, prng, options.thinkUs);
+    super(world, name, prng, options.thinkUs, ref);
     this.#ref = ref;
     this.#options = options;
   }

@@ -19,7 +19,7 @@ export class PositionMover extends SimClient {
 
   /** `number` tells its values from those of the others. */
   constructor(world: ClientWorld, name: string, prng: Prng, ref: LogRef, positions: PositionHistory, number: number, thinkUs: number) {
-    super(world, name, prng, thinkUs);
+    super(world, name, prng, thinkUs, ref);
     this.#ref = ref;
     this.#positions = positions;
     this.#number = number;

@@ -15,7 +15,7 @@ export class Rogue extends SimClient {
   #spoilt = false;
 
   constructor(world: ClientWorld, name: string, prng: Prng, ref: LogRef, thinkUs: number) {
-    super(world, name, prng, thinkUs);
+    super(world, name, prng, thinkUs, ref);
     this.#ref = ref;
   }
 

@@ -58,7 +58,7 @@ export class SequencedProducer extends SimClient {
   #settling = false;
 
   constructor(world: ClientWorld, name: string, prng: Prng, ref: LogRef, shared: NamedProducer, options: SequencedOptions) {
-    super(world, name, prng, options.thinkUs);
+    super(world, name, prng, options.thinkUs, ref);
     this.#ref = ref;
     this.#shared = shared;
     this.#options = options;

@@ -25,7 +25,7 @@ export class Subscriber extends SimClient {
   #generation: number;
 
   constructor(world: ClientWorld, name: string, prng: Prng, ref: LogRef, thinkUs: number) {
-    super(world, name, prng, thinkUs);
+    super(world, name, prng, thinkUs, ref);
     this.#ref = ref;
     this.#generation = ref.generation;
   }
@@ -96,7 +96,7 @@ export class Subscriber extends SimClient {
       this.#started = true;
       const { startOffset, logStart, committedEnd } = frame.first;
       if (stale && log.soft) return;
-      this.world.history.range({ log, logStart, committedEnd, floor, startFloor, linear: true, stale });
+      this.world.history.range({ log, logStart, committedEnd, floor, startFloor, linear: this.world.nodes.length === 1, stale });
       demand(this.next === NONE || startOffset === asked, 'reads', () => `${this.name} subscribed from ${asked} and is served from ${startOffset}`);
       this.next = startOffset;
       return;

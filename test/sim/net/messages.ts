@@ -10,7 +10,7 @@ const WAITING_MAX = 64;
 
 export class MessageNet<M> {
   readonly #network: Network;
-  readonly #hosts = new Map<string, { host: Host; take: (from: string, message: M) => void }>();
+  readonly #hosts = new Map<string, { host: Host; take: (message: M) => void }>();
   /** Sees every message as it is sent: for checkers. */
   onSend: ((from: string, to: string, message: M) => void) | null = null;
 
@@ -19,7 +19,7 @@ export class MessageNet<M> {
   }
 
   /** Messages to `host.name` go to `take` from now on. */
-  attach(host: Host, take: (from: string, message: M) => void): void {
+  attach(host: Host, take: (message: M) => void): void {
     this.#hosts.set(host.name, { host, take });
   }
 
@@ -54,7 +54,7 @@ export class MessageNet<M> {
       const target = this.#hosts.get(to);
       if (target === undefined) return;
       if (!target.host.awake) return target.host.whenAwake({ routeOpened: arrive });
-      target.host.deliver(() => target.take(from, message));
+      target.host.deliver(() => target.take(message));
     };
     scheduler.at(arrivalUs, arrive);
   }

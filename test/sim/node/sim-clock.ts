@@ -15,6 +15,7 @@ export class SimClock implements Clock {
   #sinceUs = 0;
   /** Monotonic microseconds at `#sinceUs`. */
   #monotonicUs = 0;
+  #frozenAtUs = 0;
   #wallUs = WALL_START_MS * 1000;
 
   constructor(scheduler: Scheduler) {
@@ -49,10 +50,15 @@ export class SimClock implements Clock {
     this.#wallUs = WALL_START_MS * 1000 + this.#scheduler.nowUs;
   }
 
-  /** The machine stood still for so long: only the wall clock knows. */
-  frozen(us: number): void {
+  /** The machine stands still: from now on only the wall clock goes on, until it is thawed. */
+  freeze(): void {
     this.#settle();
-    this.#monotonicUs -= us;
+    this.#frozenAtUs = this.#monotonicUs;
+  }
+
+  thaw(): void {
+    this.#settle();
+    this.#monotonicUs = this.#frozenAtUs;
   }
 
   /** A new process begins to count. */

@@ -7,6 +7,7 @@ import type { Socket } from 'node:net';
 import { DiskError } from '../../../src/index/disk.ts';
 import { Node } from '../../../src/replica/node.ts';
 import type { NodeConfig } from '../../../src/replica/node.ts';
+import type { Transport } from '../../../src/raft/driver/ports.ts';
 import { openIdentity, settleIdentity } from '../../../src/sidecar-identity.ts';
 import { Connection } from '../../../src/tls/connection.ts';
 import type { Turn } from '../../../src/tls/turn.ts';
@@ -36,7 +37,16 @@ export interface SimNodeOptions {
   /** Microseconds between the first event of a turn and its end, at most. */
   readonly turnMaxUs: number;
   readonly idleMs: number;
-  readonly config: Omit<NodeConfig, 'nodeName' | 'nodeId' | 'clusterId' | 'address' | 'zone' | 'version' | 'createDefault'>;
+  /** Of a cluster of several; a node that is alone makes its own. */
+  readonly clusterId: Buffer | null;
+  readonly config: Omit<NodeConfig, 'nodeName' | 'nodeId' | 'clusterId' | 'incarnation' | 'address' | 'zone' | 'version' | 'createDefault'>;
+}
+
+/** The way to the other nodes. */
+export interface Peers {
+  /** Brings messages for this node to `take`, as long as `process` lives. */
+  attach(process: SimProcess, take: (frame: Buffer) => void): void;
+  transport(from: SimNode): Transport;
 }
 
 /** What the world learns from a node. */
@@ -70,22 +80,23 @@ export class SimNode {
   readonly #prng: Prng;
   readonly #options: SimNodeOptions;
   readonly #events: SimNodeEvents;
+  readonly #peers: Peers | null;
   readonly #sockets = new Set<SimSocket>();
   readonly #connections = new Set<Connection>();
   #turn: SimTurn | null = null;
   #identity = { nodeId: '', clusterId: '' };
   #memoryPaused = false;
-  #pausedAtUs = 0;
   #freezing = false;
   #drained: (() => void) | null = null;
 
-  constructor(name: string, scheduler: Scheduler, trace: Trace, prng: Prng, options: SimNodeOptions, events: SimNodeEvents) {
+  constructor(name: string, scheduler: Scheduler, trace: Trace, prng: Prng, options: SimNodeOptions, events: SimNodeEvents, peers: Peers | null) {
     this.name = name;
     this.#scheduler = scheduler;
     this.#trace = trace;
     this.#prng = prng;
     this.#options = options;
     this.#events = events;
+    this.#peers = peers;
     this.clock = new SimClock(scheduler);
     this.pace = new DiskPace(options.pace, prng.fork());
     this.disk = this.#emptyDisk();
@@ -94,6 +105,11 @@ export class SimNode {
   /** Whether clients can connect. */
   get listening(): boolean {
     return this.node !== null && !this.stopping;
+  }
+
+  /** 32 hex digits; '' before its first start. */
+  get nodeId(): string {
+    return this.#identity.nodeId;
   }
 
   // Life
@@ -118,6 +134,8 @@ export class SimNode {
     const randomBytes = (size: number): Buffer => this.#prng.bytes(size);
     const identity = await openIdentity(disk, randomBytes, true, () => {});
     this.#identity = identity;
+    const peers = this.#peers;
+    peers?.attach(process, (frame) => this.node?.receive(frame));
     const node = await Node.start(
       {
         disk,
@@ -127,8 +145,9 @@ export class SimNode {
         randomBytes,
         logEvent: (level, event, fields = {}) => this.#logged(process, level, event, fields),
         onMemoryPause: (paused) => this.#pauseAll(paused),
+        ...(peers === null ? {} : { transport: peers.transport(this) }),
       },
-      this.#nodeConfig(identity.fresh),
+      this.#nodeConfig(identity.fresh && peers === null),
     );
     if (identity.fresh) await settleIdentity(disk, identity);
     return node;
@@ -139,7 +158,8 @@ export class SimNode {
       ...this.#options.config,
       nodeName: this.name,
       nodeId: Buffer.from(this.#identity.nodeId, 'hex'),
-      clusterId: Buffer.from(this.#identity.clusterId, 'hex'),
+      clusterId: this.#clusterId,
+      incarnation: this.incarnation,
       address: `${this.name}:8400`,
       zone: '',
       version: 'sim',
@@ -272,14 +292,14 @@ export class SimNode {
     if (this.process === null || !this.process.awake) return;
     this.#trace.say(TraceKind.FAULT, `${this.name} ${frozen ? 'is frozen' : 'is stopped'}`);
     this.process.sleep();
-    this.#pausedAtUs = this.#scheduler.nowUs;
+    if (frozen) this.clock.freeze();
     this.#freezing = frozen;
   }
 
   resume(): void {
     if (this.process === null || this.process.awake) return;
     this.#trace.say(TraceKind.FAULT, `${this.name} goes on`);
-    if (this.#freezing) this.clock.frozen(this.#scheduler.nowUs - this.#pausedAtUs);
+    if (this.#freezing) this.clock.thaw();
     this.#freezing = false;
     this.process.wake();
   }
@@ -304,11 +324,15 @@ export class SimNode {
     connection.start(new Session(this.#sessionConfig(), this.node!.service, connection, identity, this.clock.monotonicMs()));
   }
 
+  get #clusterId(): Buffer {
+    return this.#options.clusterId ?? Buffer.from(this.#identity.clusterId, 'hex');
+  }
+
   #sessionConfig(): SessionConfig {
     const { config, idleMs } = this.#options;
     return {
       nodeName: this.name,
-      clusterId: Buffer.from(this.#identity.clusterId, 'hex'),
+      clusterId: this.#clusterId,
       serverVersion: 'sidelog/sim',
       maxFrame: config.maxBatchBytes + 1024 * 1024,
       maxBatch: config.maxBatchBytes,
