@@ -243,6 +243,7 @@ function nodeConfig(settings: Settings, identity: NodeIdentity, threadPool: numb
     reserveBytes: settings.reserve ?? -1,
     syncsMax: Math.max(1, threadPool - POOL_RESERVED),
     createDefault: identity.fresh,
+    incarnation: identity.startCount,
   };
 }
 

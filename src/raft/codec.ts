@@ -21,7 +21,11 @@ export const RAFT_CODEC_VERSION = 1;
 /** Bytes before the kind's fields. */
 export const RAFT_HEADER_SIZE = 96;
 
+const AT_KIND = 5;
 const AT_LOG_UID = 24;
+
+/** No message without entries or parts of files is longer. */
+const BULK_SIZE_MIN = 256;
 
 /** Far above what the settings allow one Append to carry; a longer one is refused unread. */
 export const RAFT_MESSAGE_SIZE_MAX = 256 * 1024 * 1024;
@@ -30,22 +34,42 @@ const NO_BODY: readonly Buffer[] = [];
 
 /** The whole message; `body` are the bytes of an Append's entries, in order. */
 export function encodeMessage(message: Message, body: readonly Buffer[] = NO_BODY): Buffer {
-  const w = new Writer(RAFT_HEADER_SIZE + 64 + sizeOf(body));
+  const w = beginMessage(message.kind, message, 64 + sizeOf(body));
+  writeFields(w, message, body);
+  return endMessage(w);
+}
+
+/** A message of any kind, up to where its fields begin; about `size` bytes of these will follow. */
+export function beginMessage(kind: number, envelope: Envelope, size: number): Writer {
+  const w = new Writer(RAFT_HEADER_SIZE + size);
   w.u32(0);
   w.u8(RAFT_CODEC_VERSION);
-  w.u8(message.kind);
+  w.u8(kind);
   w.u16(0);
-  w.id16(bytesOfId(message.clusterId));
-  w.id16(bytesOfId(message.logUid));
-  w.u64(message.from);
-  w.u64(message.to);
-  w.id16(bytesOfId(message.fromNode));
-  w.id16(bytesOfId(message.toNode));
-  w.u64(message.term);
+  w.id16(bytesOfId(envelope.clusterId));
+  w.id16(bytesOfId(envelope.logUid));
+  w.u64(envelope.from);
+  w.u64(envelope.to);
+  w.id16(bytesOfId(envelope.fromNode));
+  w.id16(bytesOfId(envelope.toNode));
+  w.u64(envelope.term);
   assert(w.length === RAFT_HEADER_SIZE, 'the head has its size');
-  writeFields(w, message, body);
+  return w;
+}
+
+export function endMessage(w: Writer): Buffer {
   w.patchU32(0, w.length - 4);
   return w.view();
+}
+
+/** The kind of the message at buffer[at], 0 when there is none: kinds beyond the core's are the replica's own. */
+export function kindOf(buffer: Buffer, at: number): number {
+  return buffer.length - at < RAFT_HEADER_SIZE ? 0 : buffer[at + AT_KIND]!;
+}
+
+/** Whether the message at buffer[at] is large and can wait: it must not hold up heartbeats (DESIGN §4). */
+export function isBulk(buffer: Buffer, at: number): boolean {
+  return buffer.length - at > BULK_SIZE_MIN;
 }
 
 /** Which group the message at buffer[at] is for: 32 hexadecimal digits, or '' when there is no message. */
@@ -66,14 +90,20 @@ export function messageEnd(buffer: Buffer, at: number): number {
  * Append's `body` is a view of the buffer.
  */
 export function decodeMessage(buffer: Buffer, start: number, end: number): Message | null {
+  return readMessage(buffer, start, end, readFields);
+}
+
+/** Reads the head of a message of any kind, and its fields by `fields`, which says null to a kind it does not know. */
+export function readMessage<T>(
+  buffer: Buffer, start: number, end: number, fields: (r: Reader, kind: number, envelope: Envelope) => T | null,
+): T | null {
   if (messageEnd(buffer, start) !== end) return null;
   const r = new Reader(buffer, start + 4, end);
   try {
     if (r.u8('version') !== RAFT_CODEC_VERSION) return null;
     const kind = r.u8('kind');
     if (r.u16('reserved') !== 0) return null;
-    const envelope = readEnvelope(r);
-    const message = readFields(r, kind as MessageKind, envelope);
+    const message = fields(r, kind, readEnvelope(r));
     if (message !== null) r.expectEnd();
     return message;
   } catch {
@@ -176,7 +206,7 @@ function writeAppend(w: Writer, message: Append, body: readonly Buffer[]): void 
   for (const buffer of body) w.raw(buffer);
 }
 
-function readFields(r: Reader, kind: MessageKind, envelope: Envelope): Message | null {
+function readFields(r: Reader, kind: number, envelope: Envelope): Message | null {
   switch (kind) {
     case MessageKind.PreVote:
     case MessageKind.Vote: {
@@ -199,7 +229,7 @@ function readFields(r: Reader, kind: MessageKind, envelope: Envelope): Message |
       return { ...envelope, kind, prevIndex, hintIndex, hintTerm: r.u64('hint_term') };
     }
     default:
-      return readSmallFields(r, kind, envelope);
+      return readSmallFields(r, kind as SmallKind, envelope);
   }
 }
 

@@ -4,7 +4,7 @@
 // pipelined up to a bound in bytes and count; a refusal makes the follower a `probe` again.
 import { advanceCommit } from './commit.ts';
 import { sendHeartbeat } from './heartbeat.ts';
-import { heard } from './liveness.ts';
+import { heard, isAlive } from './liveness.ts';
 import type { Progress } from './progress.ts';
 import { envelope, send } from './send.ts';
 import type { RaftState } from './state.ts';
@@ -77,6 +77,8 @@ function lastWithin(s: RaftState, from: Index, sizeMax: number): Index {
 
 /** Raft §7: what it needs next is compacted away here, so a snapshot has to bring it on. */
 function beginCatchUp(s: RaftState, peer: Progress): void {
+  // What is kept for it cannot be deleted meanwhile, so a dead one has to be heard of first.
+  if (!isAlive(s, peer)) return;
   peer.becomeSnapshot();
   s.out.catchUps.push({ replicaId: peer.member.replicaId, nodeId: peer.member.nodeId, match: peer.match });
 }

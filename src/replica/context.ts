@@ -19,8 +19,8 @@ export interface RaftContext {
   /** 32 hex digits each. */
   readonly clusterId: string;
   readonly nodeId: string;
-  /** Grows with each start of this node. */
-  readonly incarnation: number;
+  /** Grows with each call, over starts of this node too: what a replica asked before it was opened anew is not taken for what it asks now. */
+  readonly nextIncarnation: () => number;
   readonly settings: RaftSettings;
   readonly transport: Transport;
 }

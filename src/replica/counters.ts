@@ -44,6 +44,8 @@ export class Counters {
   logsClosed = 0;
   segmentsTrimmed = 0;
   snapshotsWritten = 0;
+  /** Replicas that were brought on by another's snapshot. */
+  snapshotsInstalled = 0;
   /** Times that reading from clients was stopped because too much waited for the disk. */
   memoryPauses = 0;
 

@@ -10,6 +10,7 @@ import type { Disk } from '../index/disk.ts';
 import { readWholeFile, replaceFile } from '../segment/atomic-file.ts';
 import { messageOf } from '../segment/disk-advice.ts';
 import type { RaftStateRecord } from '../segment/journal-record.ts';
+import { CURRENT, FIRST_GENERATION, GENERATION } from './generations.ts';
 import { decodeDescriptor, encodeDescriptor } from './log-settings.ts';
 import type { LogDescriptor } from './log-settings.ts';
 import { RestoreError } from './restore.ts';
@@ -17,11 +18,8 @@ import { RestoreError } from './restore.ts';
 export const LOGS = 'logs';
 export const TRASH = 'trash';
 const DESCRIPTOR = 'log.json';
-const CURRENT = 'CURRENT';
 const TEMPORARY = 'tmp-';
 const RESTORING = 'restore-';
-const FIRST_GENERATION = '00000001';
-const GENERATION = /^[0-9]{8}$/;
 const UID = /^[0-9a-f]{32}$/;
 
 /** log.json and CURRENT have some hundred bytes. */

@@ -4,8 +4,10 @@
 // Invariant: everything that changes a slot (opening, closing, altering, deleting) runs under
 // `slot.changing`, one at a time; only an idle log is closed while the node runs.
 import { DiskError } from '../index/disk.ts';
+import { DamageError } from '../segment/damage.ts';
 import { messageOf } from '../segment/disk-advice.ts';
 import { ErrorCode, ProtocolError } from '../wire/errors.ts';
+import type { Staging } from './catch-up/staging.ts';
 import type { NodeContext } from './context.ts';
 import type { LogFiles } from './log-files.ts';
 import type { LogReplica } from './log-replica.ts';
@@ -88,7 +90,8 @@ export class LogOpener {
     if (this.#stopping) return slot.failTasks(ErrorCode.SHUTTING_DOWN, 'the node is stopping');
     let opened: OpenLog;
     try {
-      opened = await openLog(this.#context, slot.descriptor, await this.#files.generationFolder(slot.directory));
+      const folder = await this.#files.generationFolder(slot.directory);
+      opened = await openLog(this.#context, slot.descriptor, folder, (staging) => this.reinstall(slot, staging));
     } catch (error) {
       return this.#openingFailed(slot, error);
     }
@@ -145,6 +148,33 @@ export class LogOpener {
     await this.release(slot, replica);
   }
 
+  /** Puts other files in the place of an open replica's, and opens it on them. Never rejects. */
+  async reinstall(slot: LogSlot, staging: Staging): Promise<void> {
+    while (slot.changing !== null) await slot.changing;
+    const { replica } = slot;
+    if (this.#stopping || slot.deleted || replica === null || replica.group.refusal === 0) return staging.discard();
+    await this.#exclusively(slot, () => this.#reinstall(slot, replica, staging));
+    await this.open(slot);
+  }
+
+  async #reinstall(slot: LogSlot, replica: LogReplica, staging: Staging): Promise<void> {
+    slot.replica = null;
+    replica.group.close();
+    try {
+      await slot.upkeep!.finish();
+      slot.noteLast(replica);
+      replica.end(ErrorCode.LEADERSHIP_LOST, ErrorCode.OVERLOADED);
+      await staging.carryOver(replica.log);
+      await staging.putInPlace();
+      this.#context.counters.snapshotsInstalled++;
+    } catch (error) {
+      // The generation that CURRENT names counts, whichever it is.
+      this.#closedBadly(slot, error);
+      await staging.discard();
+    }
+    await this.release(slot, replica);
+  }
+
   /** Closes the files of a log that takes no requests any more. Never rejects. */
   async release(slot: LogSlot, replica: LogReplica): Promise<void> {
     slot.upkeep = null;
@@ -159,7 +189,7 @@ export class LogOpener {
   }
 
   #closedBadly(slot: LogSlot, error: unknown): void {
-    if (!(error instanceof DiskError)) throw error;
+    if (!(error instanceof DiskError) && !(error instanceof DamageError)) throw error;
     this.#context.logEvent('warn', 'log closed badly', { log: slot.name, reason: error.message });
   }
 

@@ -9,6 +9,7 @@ import { LogState } from '../segment/log-options.ts';
 import { Durability } from '../wire/ops.ts';
 import type { NodeContext } from './context.ts';
 import { ControlType } from './control.ts';
+import { isDiskFull } from './disk-full.ts';
 import type { LogReplica } from './log-replica.ts';
 import { AgeBudget, trimOffsetByAge, trimOffsetByBytes } from './retention.ts';
 import type { SnapshotStore } from './snapshot-store.ts';
@@ -22,9 +23,6 @@ const RETENTION_EVERY_MS = 5_000;
 
 /** How often the disk work that is due is looked for; a trim looks at once. */
 const WORK_EVERY_MS = 1_000;
-
-/** A write met a full disk. */
-const FULL_CODES: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT']);
 
 export class LogUpkeep {
   readonly replica: LogReplica;
@@ -165,6 +163,16 @@ export class LogUpkeep {
     this.#context.counters.snapshotsWritten++;
   }
 
+  /** A snapshot of now, for a replica that is to be brought on. Rejects with DiskError. */
+  async freshSnapshot(): Promise<{ path: string; index: number }> {
+    while (this.#job !== null) await this.#job;
+    const job = this.snapshot();
+    const ended = (): void => void (this.#job = null);
+    this.#job = job.then(ended, ended);
+    await job;
+    return { path: this.snapshots.newestPath, index: this.snapshots.newestIndex };
+  }
+
   /** Ends the work under way and writes the last snapshot. Rejects with DiskError. */
   async finish(): Promise<void> {
     this.#closing = true;
@@ -174,7 +182,7 @@ export class LogUpkeep {
       await this.snapshot();
     } catch (error) {
       // It saves time at the next opening, no more: a log can be closed and deleted without.
-      if (!(error instanceof DiskError) || !FULL_CODES.has(error.code)) throw error;
+      if (!isDiskFull(error)) throw error;
       this.#context.logEvent('warn', 'no room for a snapshot', { log: this.replica.descriptor.name });
     }
   }

@@ -90,6 +90,9 @@ const CACHE_BYTES_DEFAULT = 4 * 1024 * 1024;
 /** Disk reads at once, over all connections: the thread pool has room for syncs beside them. */
 const READS_AT_ONCE = 6;
 
+/** Of replicas in one start of a node; 2^53 / 2^32 starts are more than there will be. */
+const OPENINGS_MAX = 2 ** 32;
+
 const SPACE_EVERY_MS = 1_000;
 const BALLAST_EVERY_MS = 10_000;
 
@@ -139,7 +142,7 @@ export class Node {
       raft: {
         clusterId: config.clusterId.toString('hex'),
         nodeId: config.nodeId.toString('hex'),
-        incarnation: config.incarnation ?? 1,
+        nextIncarnation: incarnations(config.incarnation ?? 1),
         settings: config.raft ?? RAFT_DEFAULTS,
         transport: ports.transport ?? NO_PEERS,
       },
@@ -239,6 +242,12 @@ export class Node {
     await this.logs.stop();
     await this.context.journal.close();
   }
+}
+
+/** Numbers for the openings of replicas in one start of a node. */
+function incarnations(start: number): () => number {
+  let openings = 0;
+  return () => start * OPENINGS_MAX + ++openings;
 }
 
 function tickSlot(slot: LogSlot, nowMs: number): void {

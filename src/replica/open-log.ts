@@ -16,7 +16,12 @@ import { segmentAgeMsMax } from './log-settings.ts';
 import type { LogDescriptor, LogSettings } from './log-settings.ts';
 import { LogUpkeep } from './log-upkeep.ts';
 import { SnapshotStore } from './snapshot-store.ts';
+import { removeOtherGenerations } from './generations.ts';
 import { RaftGroup } from './raft-group.ts';
+import type { CatchUpOptions } from './raft-group-options.ts';
+import { Staging } from './catch-up/staging.ts';
+import type { StagingOptions } from './catch-up/staging.ts';
+import { baseName, parentPath } from '../index/disk-path.ts';
 import { describeStart, RaftScan, writeFounding } from './raft-start.ts';
 import { ReplicaState } from './state.ts';
 
@@ -30,7 +35,12 @@ export interface OpenLog {
 const TICK_MS = 50;
 
 /** Rejects with DiskError, DamageError or Error when not even a read-only log can be had. */
-export async function openLog(context: NodeContext, descriptor: LogDescriptor, directory: string): Promise<OpenLog> {
+export async function openLog(
+  context: NodeContext, descriptor: LogDescriptor, directory: string, reinstall: (staging: Staging) => Promise<void>,
+): Promise<OpenLog> {
+  const folder = parentPath(directory);
+  await removeOtherGenerations(context.disk, folder, baseName(directory));
+
   const uid = Buffer.from(descriptor.uid, 'hex');
   const snapshots = new SnapshotStore(context.disk, directory, context.yieldTurn);
   const loaded = await snapshots.load(uid);
@@ -43,22 +53,37 @@ export async function openLog(context: NodeContext, descriptor: LogDescriptor, d
   await writeFounding(log, scan, founding, descriptor.createdMs);
   await scan.applyCommitted(log);
   const stopped = whyStopped(context, descriptor, log, scan);
-  const group = await openGroup(context, descriptor, log, scan, stopped);
+  let upkeep: LogUpkeep | null = null;
+  const group = await openGroup(context, descriptor, log, scan, stopped, {
+    disk: context.disk,
+    snapshot: () => upkeep!.freshSnapshot(),
+    stage: (offer) => Staging.begin(stagingOptions(context, descriptor, directory), offer),
+    install: reinstall,
+  });
   const replica = new LogReplica(context, descriptor, log, group, scan.rebuild.state);
   replica.onBroken = (error) => group.broken(`the log and its state disagree: ${error.message}`);
+  upkeep = new LogUpkeep(context, replica, snapshots);
   group.begin();
-  return { replica, group, upkeep: new LogUpkeep(context, replica, snapshots) };
+  return { replica, group, upkeep };
+}
+
+function stagingOptions(context: NodeContext, descriptor: LogDescriptor, directory: string): StagingOptions {
+  const logUid = Buffer.from(descriptor.uid, 'hex');
+  return {
+    disk: context.disk, folder: parentPath(directory), current: baseName(directory), logUid, yieldTurn: context.yieldTurn,
+    logOptions: (staged) => logOptions(context, descriptor, logUid, staged),
+  };
 }
 
 async function openGroup(
-  context: NodeContext, descriptor: LogDescriptor, log: SegmentedLog, scan: RaftScan, stopped: string,
+  context: NodeContext, descriptor: LogDescriptor, log: SegmentedLog, scan: RaftScan, stopped: string, catchUp: CatchUpOptions,
 ): Promise<RaftGroup> {
   const { journal, randomBytes, clock, defer, raft } = context;
-  const { clusterId, nodeId, incarnation, settings, transport } = raft;
+  const { clusterId, nodeId, settings, transport } = raft;
   const { uid, replicaId } = descriptor;
   const logUid = Buffer.from(uid, 'hex');
   const identity = { clusterId, logUid: uid, nodeId, replicaId };
-  const start = { identity, incarnation, settings, randomBytes, journal, logUid, log, scan, stopped };
+  const start = { identity, incarnation: raft.nextIncarnation(), settings, randomBytes, journal, logUid, log, scan, stopped };
   return RaftGroup.open({
     log,
     journal,
@@ -69,6 +94,8 @@ async function openGroup(
     defer,
     stopped,
     diskFull: () => context.space.exhausted(),
+    catchUp,
+    report: (event, reason) => context.logEvent('warn', event, { log: descriptor.name, reason }),
   });
 }
 

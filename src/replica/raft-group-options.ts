@@ -1,9 +1,23 @@
 // What one log's group is made of.
+import type { Disk } from '../index/disk.ts';
 import type { DriverOptions } from '../raft/driver/driver.ts';
 import type { Transport } from '../raft/driver/ports.ts';
-import type { CatchUp, Fault } from '../raft/effects.ts';
+import type { Index } from '../raft/types.ts';
 import type { RaftStateJournal } from '../segment/journal.ts';
 import type { SegmentedLog } from '../segment/log.ts';
+import type { Offer } from './catch-up/messages.ts';
+import type { Staging } from './catch-up/staging.ts';
+
+/** How replicas are brought on that need what is compacted away. */
+export interface CatchUpOptions {
+  readonly disk: Disk;
+  /** Makes a snapshot of now, on disk. Rejects with DiskError. */
+  readonly snapshot: () => Promise<{ readonly path: string; readonly index: Index }>;
+  /** Begins a new generation of this log's files. Rejects with DiskError. */
+  readonly stage: (offer: Offer) => Promise<Staging>;
+  /** Closes this replica, puts the staged files in the place of its own and opens it on them. Never rejects. */
+  readonly install: (staging: Staging) => Promise<void>;
+}
 
 export interface RaftGroupOptions {
   readonly log: SegmentedLog;
@@ -18,8 +32,7 @@ export interface RaftGroupOptions {
   readonly stopped: string;
   /** A write met a full disk, or the journal could not store a term for want of room. */
   readonly diskFull: () => void;
-  /** Ships to a replica what is compacted away here; without it the replica waits. */
-  readonly catchUp?: (wanted: CatchUp) => void;
-  /** The replica has forgotten what it promised: it must come back under another replica_id. */
-  readonly faulted?: (fault: Fault) => void;
+  readonly catchUp: CatchUpOptions;
+  /** Something that whoever runs the node should know. */
+  readonly report: (event: string, reason: string) => void;
 }

@@ -9,22 +9,28 @@
 import type { ConfigChange } from '../raft/config.ts';
 import type { ChangeRefusal } from '../raft/config-change.ts';
 import { RaftDriver } from '../raft/driver/driver.ts';
-import type { DriverSink, Stored } from '../raft/driver/ports.ts';
+import type { DriverSink } from '../raft/driver/ports.ts';
 import type { CatchUp, Fault, RoleChange } from '../raft/effects.ts';
 import type { TransferRefusal } from '../raft/transfer.ts';
 import type { Index, ReplicaId, Term } from '../raft/types.ts';
-import { DiskError } from '../index/disk.ts';
+import { NOBODY } from '../raft/types.ts';
+import type { DiskError } from '../index/disk.ts';
 import type { SegmentedLog } from '../segment/log.ts';
 import { LogState } from '../segment/log-options.ts';
 import type { LogEvents } from '../segment/log-options.ts';
 import { assert } from '../wire/assert.ts';
 import { ErrorCode } from '../wire/errors.ts';
+import { CatchUpPeer } from './catch-up/catch-up.ts';
+import { isDiskFull } from './disk-full.ts';
 import type { Group, GroupEvents } from './group.ts';
+import { catchUpPeer } from './raft-catch-up.ts';
+import { FullDisk } from './raft-disk-full.ts';
 import { RaftFeed } from './raft-feed.ts';
 import { RaftLogPort } from './raft-log-port.ts';
 import { RaftReads } from './raft-reads.ts';
 import type { RaftGroupOptions } from './raft-group-options.ts';
 import { OPEN, refusalOf } from './raft-refusal.ts';
+import { TermStore } from './raft-term-store.ts';
 
 export class RaftGroup implements Group, DriverSink, LogEvents {
   term: Term = 0;
@@ -45,12 +51,9 @@ export class RaftGroup implements Group, DriverSink, LogEvents {
   #inOffice = false;
   /** Not '' : why this replica makes nothing durable any more. */
   #stopped: string;
-  /** A write met a full disk: what to tell those who wait, once the cut is synced. */
-  #cut: { readonly wasLeading: boolean; readonly sentIndex: Index } | null = null;
-  #diskFull = false;
-  /** A full disk has ended a term in which nothing was committed: the next one is not begun at once. */
-  #termWasVain = false;
-  #storeError: unknown = null;
+  readonly #terms: TermStore;
+  readonly #full = new FullDisk();
+  readonly #catchUp: CatchUpPeer;
   #lastTickMs = -1;
   #closed = false;
   #waiters: Array<() => void> = [];
@@ -81,8 +84,9 @@ export class RaftGroup implements Group, DriverSink, LogEvents {
     // Damage keeps the state from following; what is there can be read all the same.
     this.#feed.ended = options.stopped !== '';
     const { transport, defer } = options;
-    const hardState = { put: (term: Term, vote: ReplicaId) => this.#store(term, vote) };
-    this.driver = new RaftDriver(options.raft, { log: this.#port, hardState, transport, sink: this, defer });
+    this.#terms = new TermStore(options.journal, options.logUid, options.raft.identity.replicaId);
+    this.driver = new RaftDriver(options.raft, { log: this.#port, hardState: this.#terms, transport, sink: this, defer });
+    this.#catchUp = catchUpPeer(options, this.driver, this.#port);
     options.log.events = this;
     this.#say();
   }
@@ -100,7 +104,7 @@ export class RaftGroup implements Group, DriverSink, LogEvents {
     const stored = alone ? new Promise<void>((resolve) => (group.#opened = resolve)) : null;
     driver.start();
     await stored;
-    if (group.#storeError !== null) throw group.#storeError;
+    if (group.#terms.error !== null) throw group.#terms.error;
     return group;
   }
 
@@ -117,10 +121,13 @@ export class RaftGroup implements Group, DriverSink, LogEvents {
     this.#goOn();
   }
 
-  /** Nothing more is done or told. The log is closed by whoever opened it. */
+  /** Hands leadership over, if there is somebody; then nothing more is done or told. The log is closed by whoever opened it. */
   close(): void {
+    if (this.#closed) return;
+    if (this.#inOffice && !this.driver.soleVoter) this.driver.transferLeadership(NOBODY);
     this.#closed = true;
     this.#feed.ended = true;
+    this.#catchUp.close();
     this.driver.close();
     this.#say();
     this.#wake();
@@ -169,8 +176,10 @@ export class RaftGroup implements Group, DriverSink, LogEvents {
   tick(nowMs: number, waitingReaders: boolean): void {
     const elapsedMs = this.#lastTickMs < 0 ? 0 : nowMs - this.#lastTickMs;
     this.#lastTickMs = nowMs;
+    if (this.driver.alone) return;
     this.driver.setWaitingReaders(waitingReaders);
     this.driver.tick(elapsedMs);
+    this.#catchUp.tick(nowMs);
   }
 
   trimmed(): void {
@@ -183,9 +192,9 @@ export class RaftGroup implements Group, DriverSink, LogEvents {
   }
 
   get neededFromIndex(): Index {
-    let index = Infinity;
-    // A leader that is asked for what it has deleted needs another way to bring a replica on.
-    if (this.#options.catchUp === undefined) for (const peer of this.driver.node.peers) index = Math.min(index, peer.match + 1);
+    let index = this.#catchUp.neededFromIndex;
+    // Whoever is dead comes back by a snapshot; for the living that would be a detour.
+    for (const peer of this.driver.node.peers) if (peer.alive) index = Math.min(index, peer.match + 1);
     return index;
   }
 
@@ -193,7 +202,9 @@ export class RaftGroup implements Group, DriverSink, LogEvents {
 
   /** A message of a peer; the buffer is kept until its entries are in the log. */
   receive(message: Buffer): void {
-    this.driver.receive(message);
+    if (this.#closed) return;
+    if (CatchUpPeer.takes(message)) this.#catchUp.receive(message);
+    else this.driver.receive(message);
   }
 
   /** The new configuration's index, or why there is none. Rejects with DiskError or DamageError. */
@@ -217,10 +228,9 @@ export class RaftGroup implements Group, DriverSink, LogEvents {
   }
 
   failed(error: DiskError): void {
-    if (!isFull(error)) return this.#fail(`a write to disk failed (${error.code}); check the disk and restart sidelog`);
-    this.#termWasVain = this.#elected && this.#log.lastTerm < this.driver.term;
-    this.#cut = { wasLeading: this.#inOffice, sentIndex: this.driver.sentIndex };
-    this.#diskFull = true;
+    if (!isDiskFull(error)) return this.#fail(`a write to disk failed (${error.code}); check the disk and restart sidelog`);
+    this.#full.begin(this.#inOffice, this.driver.sentIndex);
+    this.#full.termWasVain = this.#elected && this.#log.lastTerm < this.driver.term;
     this.driver.logCut();
     this.#options.diskFull();
     this.#wake();
@@ -228,15 +238,9 @@ export class RaftGroup implements Group, DriverSink, LogEvents {
 
   /** The cut is synced: what was refused can never come back. */
   resumed(): void {
-    const cut = this.#cut;
-    this.#cut = null;
-    if (cut !== null && cut.wasLeading && this.events !== null) {
-      // What another replica may have been sent can still be committed: unknown.
-      this.events.lost(Math.max(cut.sentIndex, this.#log.lastIndex) + 1, ErrorCode.STORAGE_FULL);
-      this.events.lost(this.commitIndex + 1, ErrorCode.LEADERSHIP_LOST);
-    }
+    this.#full.settle(this.events, this.#log.lastIndex, this.commitIndex);
     this.driver.logReady();
-    if (!this.#termWasVain) this.#campaignAlone();
+    if (!this.#full.termWasVain) this.#campaignAlone();
     this.#goOn();
   }
 
@@ -246,20 +250,6 @@ export class RaftGroup implements Group, DriverSink, LogEvents {
     this.#say();
     this.driver.stop();
     this.#wake();
-  }
-
-  async #store(term: Term, vote: ReplicaId): Promise<Stored> {
-    const { journal, logUid, raft } = this.#options;
-    try {
-      await journal.put({ logUid, replicaId: raft.identity.replicaId, term, vote, state: 'active' });
-      return 'stored';
-    } catch (error) {
-      if (!(error instanceof DiskError)) throw error;
-      if (isFull(error)) return 'full';
-      if (this.#opened !== null) this.#storeError = error;
-      this.#stopped = `its new term could not be stored (${error.code}); check the disk and restart sidelog`;
-      return 'failed';
-    }
   }
 
   /** A lone voter waits for no timer: it leads again as soon as it can. */
@@ -308,21 +298,22 @@ export class RaftGroup implements Group, DriverSink, LogEvents {
   }
 
   catchUpWanted(wanted: CatchUp): void {
-    if (this.#options.catchUp === undefined) this.driver.catchUpFailed(wanted);
-    else this.#options.catchUp(wanted);
+    this.#catchUp.begin(wanted);
   }
 
   idleChanged(): void {}
 
   faulted(fault: Fault): void {
-    this.#fail('it has lost entries that it had acknowledged');
-    this.#options.faulted?.(fault);
+    this.#options.report('replica lost', fault);
+    this.#fail('this replica has lost entries that it had acknowledged: it must come back under another replica id');
   }
 
   notStored(full: boolean): void {
     if (full) {
-      this.#diskFull = true;
+      this.#full.noted = true;
       this.#options.diskFull();
+    } else {
+      this.#stopped ||= `its new term could not be stored (${this.#terms.error?.code}); check the disk and restart sidelog`;
     }
     this.#say();
     this.#hasOpened();
@@ -330,7 +321,7 @@ export class RaftGroup implements Group, DriverSink, LogEvents {
 
   #hasOpened(): void {
     const opened = this.#opened;
-    if (opened === null || (!this.#elected && !this.#diskFull && this.#stopped === '')) return;
+    if (opened === null || (!this.#elected && !this.#full.noted && this.#stopped === '')) return;
     this.#opened = null;
     opened();
   }
@@ -354,7 +345,7 @@ export class RaftGroup implements Group, DriverSink, LogEvents {
   #lead(events: GroupEvents): void {
     this.term = this.driver.term;
     this.#inOffice = true;
-    this.#diskFull = false;
+    this.#full.noted = false;
     this.#say();
     events.leading(this.term);
   }
@@ -362,19 +353,20 @@ export class RaftGroup implements Group, DriverSink, LogEvents {
   #resign(): void {
     this.#inOffice = false;
     this.#elected = false;
+    this.#catchUp.resigned();
     this.#say();
     const { events } = this;
     if (events === null) return;
     events.steppedDown();
     // After a full disk the outcome is known when the cut is synced.
-    if (this.#cut === null) events.lost(this.commitIndex + 1, ErrorCode.LEADERSHIP_LOST);
+    if (!this.#full.cutting) events.lost(this.commitIndex + 1, ErrorCode.LEADERSHIP_LOST);
   }
 
   /** Says how requests that need the leader are answered from now on. */
   #say(): void {
     const { driver } = this;
     const open = this.#inOffice && driver.accepting && driver.term === this.term;
-    const refusal = open ? OPEN : refusalOf(driver, this.#stopped, this.#diskFull);
+    const refusal = open ? OPEN : refusalOf(driver, this.#stopped, this.#full.noted);
     this.refusal = refusal.code;
     this.refusalMessage = refusal.message;
   }
@@ -387,8 +379,4 @@ export class RaftGroup implements Group, DriverSink, LogEvents {
     if (this.#waiters.length === 0 || !this.#decided) return;
     for (const resolve of this.#waiters.splice(0)) resolve();
   }
-}
-
-function isFull(error: unknown): boolean {
-  return error instanceof DiskError && (error.code === 'ENOSPC' || error.code === 'EDQUOT');
 }

@@ -59,6 +59,10 @@ export class SnapshotStore {
     return this.#indexes[this.#indexes.length - 1] ?? 0;
   }
 
+  get newestPath(): string {
+    return this.#path(this.newestIndex);
+  }
+
   /** Entries up to here may be deleted: it is covered by two snapshots. 0 when there are fewer. */
   get safeIndex(): number {
     return this.#indexes.length < SNAPSHOTS_KEPT ? 0 : this.#indexes[0]!;

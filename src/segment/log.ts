@@ -130,6 +130,11 @@ export class SegmentedLog {
     return this.#flusher.error;
   }
 
+  /** Where it begins. */
+  get start(): LogStart {
+    return this.#list.first;
+  }
+
   /** Index of the oldest entry that is kept; lastIndex + 1 when there is none. */
   get firstIndex(): number {
     return this.#list.first.firstIndex;

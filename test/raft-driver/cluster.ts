@@ -2,7 +2,7 @@
 // over simulated disks, and a transport of queues. Time and the network go only as far as a test lets them.
 import type { RaftGroup } from '../../src/replica/raft-group.ts';
 import type { Transport } from '../../src/raft/driver/ports.ts';
-import { decodeMessage } from '../../src/raft/codec.ts';
+import { decodeMessage, kindOf } from '../../src/raft/codec.ts';
 import type { Message } from '../../src/raft/types.ts';
 import type { LogReplica } from '../../src/replica/log-replica.ts';
 import type { LogDescriptor, LogSettings } from '../../src/replica/log-settings.ts';
@@ -77,8 +77,12 @@ export class Member implements Transport {
     return this.replica.log;
   }
 
+  get isOpen(): boolean {
+    return this.world?.node.logs.find(LOG)?.replica != null;
+  }
+
   get leads(): boolean {
-    return this.world !== null && this.replica.group.refusal === 0;
+    return this.isOpen && this.replica.group.refusal === 0;
   }
 
   async start(founder: boolean): Promise<void> {
@@ -122,7 +126,7 @@ export class Member implements Transport {
   /** The committed records here, as `offset:value`. */
   async values(): Promise<string[]> {
     const client = await this.connect();
-    const found = await client.fetch(LOG, { maxBytes: 4 * 1024 * 1024 });
+    const found = await client.fetch(LOG, { value: this.replica.logStart, maxBytes: 4 * 1024 * 1024 });
     if (found.code !== 'OK') throw new Error(`node ${this.number}: ${found.code} ${found.error.message}`);
     return valuesOf(found.value.batches);
   }
@@ -151,6 +155,8 @@ export class Cluster {
   readonly cut = new Set<string>();
   /** Sees every message that is delivered; false = it is lost. */
   onMessage: ((message: Message, from: number, to: number) => boolean) | null = null;
+  /** The same for messages of any kind, as bytes; it may change them. */
+  onBytes: ((kind: number, bytes: Buffer, from: number, to: number) => boolean) | null = null;
   /** Messages overtake each other, come late and come twice. */
   disorder: Prng | null = null;
   delivered = 0;
@@ -222,8 +228,10 @@ export class Cluster {
 
   #deliver(from: number, to: number, message: Buffer): void {
     if (this.cut.has(`${from}>${to}`)) return;
-    const { onMessage } = this;
-    if (onMessage !== null && !onMessage(decodeMessage(message, 0, message.length)!, from, to)) return;
+    const { onMessage, onBytes } = this;
+    if (onBytes !== null && !onBytes(kindOf(message, 0), message, from, to)) return;
+    const decoded = onMessage === null ? null : decodeMessage(message, 0, message.length);
+    if (decoded !== null && !onMessage!(decoded, from, to)) return;
     this.delivered++;
     this.members[to - 1]?.world?.node.receive(message);
   }
@@ -255,8 +263,8 @@ export class Cluster {
   converged(): boolean {
     const { leader } = this;
     if (leader === null) return false;
-    return this.running.every(({ log, replica }) => log.state === LogState.OPEN &&
-      log.lastIndex === leader.log.lastIndex && replica.commitIndex === leader.log.lastIndex);
+    return this.running.every((member) => member.isOpen && member.log.state === LogState.OPEN &&
+      member.log.lastIndex === leader.log.lastIndex && member.replica.commitIndex === leader.log.lastIndex);
   }
 
   async converge(): Promise<void> {

@@ -104,9 +104,9 @@ export class RaftDriver {
     return this.node.term;
   }
 
-  /** Nobody else is in the group. */
+  /** This replica is the whole group; one that waits to be added to a group is not. */
   get alone(): boolean {
-    return !this.#hasPeers;
+    return this.soleVoter && !this.#hasPeers;
   }
 
   /** Highest entry that any other node may have seen. */
@@ -146,7 +146,7 @@ export class RaftDriver {
   /** `elapsedMs` of real time went by since the last tick. What waits in the sockets is read first. */
   tick(elapsedMs: number): void {
     // A lone leader has nobody to remind of itself: an idle log costs nothing.
-    if (this.#closed || (this.soleVoter && !this.#hasPeers && this.node.role === 'leader')) return;
+    if (this.#closed || (this.alone && this.node.role === 'leader')) return;
     this.#announce();
     for (const replicaId of this.#failedCatchUps.splice(0)) this.node.catchUpFailed(replicaId);
     this.node.tick(elapsedMs);

@@ -1,0 +1,197 @@
+// A replica that needs entries which are compacted away is brought on by a snapshot and what goes with it.
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { MessageKind } from '../../src/raft/types.ts';
+import { CatchUpKind } from '../../src/replica/catch-up/messages.ts';
+import { Op } from '../../src/wire/ops.ts';
+import { trimRequest } from '../../src/wire/requests-admin.ts';
+import { trimResponse } from '../../src/wire/responses-admin.ts';
+import { encode, records, sized } from '../replica/support.ts';
+import { Prng } from '../support/prng.ts';
+import { Cluster, LOG } from './cluster.ts';
+import type { Member } from './cluster.ts';
+
+const test = suite('raft-driver/catch up');
+
+/** Five segments, the first ones deleted behind a trim. */
+async function fillAndTrim(cluster: Cluster, leader: Member, offset = 30): Promise<void> {
+  const client = await leader.connect();
+  for (let i = 0; i < 45; i++) {
+    const id = client.sendProduce(LOG, sized(100_000));
+    await cluster.settle();
+    assert.is(client.produced(id)!.code, 'OK');
+  }
+  const producer = client.sendProduce(LOG, records('last'));
+  await cluster.settle();
+  assert.is(client.produced(producer)!.code, 'OK');
+  const trim = client.send(Op.TRIM, encode(trimRequest, { log: LOG, offset }));
+  await cluster.settle();
+  assert.is(client.result(trim, trimResponse)!.code, 'OK');
+  await cluster.until('segments to go', () => leader.log.firstIndex > 20);
+}
+
+/** A cluster of three of which one member missed everything, and the leader. */
+async function withLaggard(): Promise<{ cluster: Cluster; leader: Member; laggard: Member }> {
+  const cluster = await Cluster.start();
+  const leader = await cluster.elect();
+  await cluster.converge();
+  const laggard = cluster.members.find((member) => member !== leader)!;
+  laggard.crash({ keep: 'all' });
+  await fillAndTrim(cluster, leader);
+  return { cluster, leader, laggard };
+}
+
+async function isComplete(cluster: Cluster, member: Member): Promise<void> {
+  await cluster.converge();
+  const leader = cluster.leader!;
+  assert.is(member.log.firstOffset, leader.log.firstOffset);
+  assert.equal(await member.entries(), await leader.entries());
+  assert.equal(await member.values(), await leader.values());
+  assert.is(member.replica.logStart, leader.replica.logStart);
+  assert.ok(member.replica.state.configuration!.equals(leader.replica.state.configuration!));
+}
+
+test('a replica that missed what is trimmed is brought on, and stays so over a power cut', async () => {
+  const { cluster, laggard } = await withLaggard();
+  await laggard.start(true);
+  await isComplete(cluster, laggard);
+  assert.is(laggard.world!.node.counters.snapshotsInstalled, 1);
+  assert.equal(laggard.disk.media.files().map(([path]) => path).filter((path) => path.includes('/00000001')), []);
+  laggard.crash({ keep: 'none' });
+  await laggard.start(true);
+  await isComplete(cluster, laggard);
+  assert.is(laggard.world!.node.counters.snapshotsInstalled, 0, 'nothing had to be sent again');
+  await cluster.stop();
+});
+
+test('it votes and leads afterwards like any other', async () => {
+  const { cluster, leader, laggard } = await withLaggard();
+  await laggard.start(true);
+  await isComplete(cluster, laggard);
+  assert.is(leader.group.transferLeadership(laggard.number), null);
+  await cluster.until('the transfer', () => laggard.leads);
+  const client = await laggard.connect();
+  const id = client.sendProduce(LOG, records('from the new leader'));
+  await cluster.settle();
+  assert.is(client.produced(id)!.code, 'OK');
+  await isComplete(cluster, leader);
+  await cluster.stop();
+});
+
+test('any message of it may be lost: what is missing is asked for again', async () => {
+  const { cluster, laggard } = await withLaggard();
+  let n = 0;
+  const prng = new Prng(5);
+  cluster.onBytes = (kind) => kind < CatchUpKind.Offer || (n++, prng.next(3) !== 0);
+  await laggard.start(true);
+  await cluster.until('the install', () => laggard.world!.node.counters.snapshotsInstalled === 1, 60_000);
+  await isComplete(cluster, laggard);
+  assert.ok(n > 10);
+  await cluster.stop();
+});
+
+test('a leader that dies in the middle is replaced in this, too', async () => {
+  const { cluster, leader, laggard } = await withLaggard();
+  let parts = 0;
+  cluster.onBytes = (kind) => kind !== CatchUpKind.Part || ++parts < 3;
+  await laggard.start(true);
+  await cluster.advance(1000);
+  assert.ok(parts >= 3);
+  cluster.onBytes = null;
+  leader.crash({ keep: 'all' });
+  await cluster.until('another leader', () => cluster.leader !== null);
+  // It may still have everything, or need to send a snapshot of its own.
+  await cluster.until('the laggard to be there', () => laggard.log.lastIndex === cluster.leader!.log.lastIndex, 60_000);
+  await leader.start(true);
+  await isComplete(cluster, laggard);
+  await cluster.stop();
+});
+
+for (const keep of ['all', 'none', 'random'] as const) {
+  test(`power cuts at any moment of an install (${keep} of what is not synced) leave the old files or the new`, async () => {
+    const { cluster, laggard } = await withLaggard();
+    let cuts = 0;
+    for (let after = 1; laggard.world === null || laggard.world.node.counters.snapshotsInstalled === 0; after = Math.ceil(after * 1.3)) {
+      await laggard.start(true);
+      const at = laggard.disk.operationCount + after;
+      let halted = false;
+      void laggard.disk.haltAt(at).then(() => (halted = true));
+      for (let ms = 0; ms < 4000 && !halted && laggard.world!.node.counters.snapshotsInstalled === 0; ms += 50) await cluster.advance(50);
+      if (!halted) break;
+      cuts++;
+      laggard.crash({ keep });
+      assert.ok(cuts < 100);
+    }
+    if (laggard.world === null) await laggard.start(true);
+    assert.ok(cuts > 10, `${cuts}`);
+    await isComplete(cluster, laggard);
+    await cluster.stop();
+  });
+}
+
+test('what is on its way is not deleted, and a replica that dies meanwhile holds nothing up for long', async () => {
+  const { cluster, leader, laggard } = await withLaggard();
+  cluster.onBytes = (kind) => kind !== CatchUpKind.Part;
+  await laggard.start(true);
+  await cluster.until('an offer', () => leader.group.neededFromIndex < Infinity);
+  const { firstIndex } = leader.log;
+  const client = await leader.connect();
+  const trim = client.send(Op.TRIM, encode(trimRequest, { log: LOG, offset: 46 }));
+  await cluster.settle();
+  assert.is(client.result(trim, trimResponse)!.code, 'OK');
+  await cluster.advance(3000);
+  assert.is(leader.log.firstIndex, firstIndex);
+  laggard.crash();
+  await cluster.until('the leader to give up', () => leader.log.firstIndex > firstIndex);
+  cluster.onBytes = null;
+  await laggard.start(true);
+  await isComplete(cluster, laggard);
+  await cluster.stop();
+});
+
+test('what a living follower still lacks is not deleted', async () => {
+  const cluster = await Cluster.start();
+  const leader = await cluster.elect();
+  await cluster.converge();
+  const slow = cluster.members.find((member) => member !== leader)!;
+  const { lastIndex } = leader.log;
+  cluster.onMessage = (message, _from, to) => to !== slow.number || message.kind !== MessageKind.Append;
+  const client = await leader.connect();
+  for (let i = 0; i < 45; i++) client.sendProduce(LOG, sized(100_000));
+  await cluster.settle();
+  const trim = client.send(Op.TRIM, encode(trimRequest, { log: LOG, offset: 40 }));
+  await cluster.settle();
+  assert.is(client.result(trim, trimResponse)!.code, 'OK');
+  await cluster.advance(3000);
+  assert.is(leader.group.neededFromIndex, lastIndex + 1);
+  assert.is(leader.log.firstIndex, 1);
+  cluster.onMessage = null;
+  await cluster.converge();
+  await cluster.until('segments to go', () => cluster.members.every(({ log }) => log.firstIndex > 20));
+  assert.is(slow.world!.node.counters.snapshotsInstalled, 0);
+  await cluster.stop();
+});
+
+test('a part that was changed on the way is found, and the install begins anew', async () => {
+  const { cluster, laggard } = await withLaggard();
+  let spoiled = 0;
+  let session = -1n;
+  cluster.onBytes = (kind, bytes) => {
+    if (kind !== CatchUpKind.Part || spoiled >= 2) return true;
+    // Once in the snapshot, once among the entries, in another attempt.
+    const attempt = bytes.readBigUInt64BE(96);
+    if (bytes[96 + 8] !== 1 + spoiled || attempt === session) return true;
+    session = attempt;
+    bytes[bytes.length - 40]! ^= 1;
+    spoiled++;
+    return true;
+  };
+  await laggard.start(true);
+  await cluster.until('the install', () => laggard.world!.node.counters.snapshotsInstalled === 1, 60_000);
+  assert.is(spoiled, 2);
+  assert.is(laggard.world!.events.filter(({ event }) => event === 'catching up has failed').length, 2);
+  await isComplete(cluster, laggard);
+  await cluster.stop();
+});
+
+test.run();
