@@ -210,7 +210,7 @@ export class Logs {
     if (this.#creating.has(name)) return this.#reserve(name, make);
     // Of two logs with one name a start could serve only one.
     if (this.#nameless.length > 0) throw this.absence();
-    if (this.count + this.#creating.size >= this.#options.logsMax) {
+    if (this.#namesTaken() >= this.#options.logsMax) {
       throw new ProtocolError(ErrorCode.INVALID_ARGUMENT, { field: 'log', limit: this.#options.logsMax });
     }
     const made = this.#make(name, make);
@@ -220,6 +220,13 @@ export class Logs {
     } finally {
       this.#creating.delete(name);
     }
+  }
+
+  /** A log that is being opened has its name already, and counts once. */
+  #namesTaken(): number {
+    let taken = this.count;
+    for (const name of this.#creating.keys()) if (!this.#byName.has(name)) taken++;
+    return taken;
   }
 
   async #make(name: string, make: () => Promise<LogDescriptor>): Promise<LogSlot> {

@@ -114,6 +114,18 @@ test('more logs than the limit are refused with it', async () => {
   assert.equal([over.error.detail.limit, over.error.detail.field], [3, 'log']);
 });
 
+test('logs created one while the other is being opened reach the limit exactly', async () => {
+  const { client } = await ready({ logsMax: 13 });
+  const answers = [];
+  for (let i = 0; i < 13; i++) {
+    answers.push(client.createLog(`log-${i}`));
+    for (let turn = 0; turn < i * 5; turn++) await Promise.resolve();
+  }
+  const codes = (await Promise.all(answers)).map(({ code }) => code);
+  assert.is(codes.filter((code) => code === 'OK').length, 12, codes.join(' '));
+  assert.is((await list(client)).value.logs.length, 13);
+});
+
 test('lists by prefix in the order of names, in pages that fit the client', async () => {
   const { world, client } = await ready();
   for (const name of ['b2', 'b1', 'A', 'c']) await client.createLog(name);
