@@ -157,7 +157,10 @@ export const alwaysCases = [
       const before = await client.ok('DESCRIBE_LOG', { log });
       const wrong = logUid(Buffer.alloc(16, 3));
       const critical = tlv(CRITICAL | 77, Buffer.alloc(0));
+      const broken = batchOf('a record whose batch has a wrong checksum');
+      broken[broken.length - 1]! ^= 1;
       const calls = [
+        await client.call('PRODUCE', put(log, broken)),
         await client.call('PRODUCE', put(log, batchOf('x'), { ext: [wrong] })), await client.call('PRODUCE', put(log, batchOf('x'), { ext: [critical] })),
         await client.call('TRIM', { log, offset: 1n, ext: [wrong] }), await client.call('TRIM', { log, offset: 1n, ext: [critical] }),
         await client.call('ALTER_LOG', { log, retain_ms: 5n, ext: [critical] }), await client.call('DELETE_LOG', { log, ext: [wrong] }),

@@ -195,7 +195,7 @@ export const batchCases = [
     }),
 
   define('client-stamps-ignored', "Index, term, base_offset and append_time of a client's batch are ignored, whatever they hold.", 'BATCH-16 BATCH-22',
-    { modes: true, kills: ['srv:client-stamps-used', 'refuse-stamps'] }, async (t) => {
+    { modes: true, kills: ['refuse-stamps'] }, async (t) => {
       const client = await t.ready();
       const log = await t.log(client);
       await produce(client, log, 'first');
@@ -259,7 +259,7 @@ export const batchCases = [
     }),
 
   define('offsets-dense', 'The batches of a log have offsets without gaps, from 0.', 'BATCH-23 PROD-2',
-    { kills: ['answer:PRODUCE.base_offset', 'answer:PRODUCE.next_offset', 'batch:shift-offset', 'srv:offset-gap'] }, async (t) => {
+    { kills: ['answer:PRODUCE.base_offset', 'answer:PRODUCE.next_offset', 'batch:shift-offset'] }, async (t) => {
       const client = await t.ready();
       const log = await t.log(client);
       let next = 0n;

@@ -139,16 +139,16 @@ export const durabilityCases = [
     }),
 
   define('acked-after-restart', 'After a clean stop and start every acked record is there, once and in order, whatever the durability.', 'DUR-1 DUR-4',
-    { needs: ['hook:stop'], exclusive: true, kills: ['srv:lose-last-acked-on-restart', 'srv:reuse-offset-after-restart'] }, (t) => ackedAfter(t, 'stop', [1, 2, 3])),
+    { needs: ['hook:stop'], exclusive: true, kills: ['srv:ack-before-fsync'] }, (t) => ackedAfter(t, 'stop', [1, 2, 3])),
   define('acked-after-kill', 'After kill -9 every acked record of a log with durability fsync is there, once and in order.', 'DUR-2 LOG-23',
-    { needs: ['hook:kill'], exclusive: true, kills: ['srv:ack-before-commit', 'srv:lose-last-acked-on-restart'] }, (t) => ackedAfter(t, 'kill', [1])),
+    { needs: ['hook:kill'], exclusive: true, kills: ['srv:ack-before-fsync'] }, (t) => ackedAfter(t, 'kill', [1])),
   define('acked-after-powerloss', 'After a loss of power every acked record of a log with durability fsync is there, once and in order.', 'DUR-3 LOG-23',
     { needs: ['hook:powerloss'], exclusive: true, kills: ['srv:ack-before-fsync'] }, (t) => ackedAfter(t, 'powerloss', [1])),
 
   define('history-stop', 'Crash kit, clean stops under load: acked once at its offset, refused absent, order and reads right.', 'DUR-1 DUR-7 DUR-8',
-    { needs: ['hook:stop'], exclusive: true, kills: ['srv:lose-last-acked-on-restart', 'srv:forget-dedupe-on-restart'] }, (t) => history(t, 'stop')),
+    { needs: ['hook:stop'], exclusive: true, kills: ['srv:forget-dedupe-on-restart'] }, (t) => history(t, 'stop')),
   define('history-kill', 'Crash kit, kill -9 under load: acked once at its offset, refused absent, order and reads right.', 'DUR-2 DUR-7 DUR-8 SESS-21',
-    { needs: ['hook:kill'], exclusive: true, kills: ['srv:lose-last-acked-on-restart', 'srv:forget-dedupe-on-restart'] }, (t) => history(t, 'kill')),
+    { needs: ['hook:kill'], exclusive: true, kills: ['srv:forget-dedupe-on-restart'] }, (t) => history(t, 'kill')),
   define('history-powerloss', 'Crash kit, loss of power under load: acked once at its offset, refused absent, order and reads right.', 'DUR-3 DUR-7 DUR-8',
     { needs: ['hook:powerloss'], exclusive: true, kills: ['srv:ack-before-fsync'] }, (t) => history(t, 'powerloss')),
 
@@ -160,10 +160,10 @@ export const durabilityCases = [
     { needs: ['hook:powerloss'], exclusive: true, kills: ['srv:ack-before-fsync', 'srv:forget-positions-on-restart'] }, (t) => stateSurvives(t, 'powerloss')),
 
   define('term-rises', 'The term is higher after every start, so that prev_term shows a history that was lost.', 'DUR-9 CLUS-7 READ-14',
-    { needs: ['hook:kill'], exclusive: true, kills: ['srv:term-stays'] }, async (t) => prevTermShows(t, await t.ready())),
+    { needs: ['hook:kill'], exclusive: true, kills: ['answer-one:DESCRIBE_LOG.term'] }, async (t) => prevTermShows(t, await t.ready())),
 
   define('term-in-acks', 'The term in acks never goes down for a log_uid, over stop and kill.', 'CLUS-7 DUR-9',
-    { needs: ['hook:stop', 'hook:kill'], exclusive: true, kills: ['srv:term-stays'] }, async (t) => {
+    { needs: ['hook:stop', 'hook:kill'], exclusive: true, kills: ['answer-one:PRODUCE.term'] }, async (t) => {
       let client = await t.ready();
       const log = await t.log(client);
       let { term } = await produce(client, log, 'first');

@@ -36,7 +36,7 @@ export const idleCases = [
     }),
 
   define('every-byte-counts', 'Every received byte is a sign of life: answers to PINGs, ignored frames, parts of frames.', 'SESS-30 FRAME-24',
-    { slow: true, kills: ['drop-answers-of-client', 'srv:stray-response-fatal'] }, async (t) => {
+    { slow: true, kills: ['drop-answers-of-client'] }, async (t) => {
       const answering = await idleClient(t);
       const nonsense = await idleClient(t);
       const trickling = await idleClient(t);
@@ -76,6 +76,7 @@ export const idleCases = [
     { slow: true, kills: ['srv:never-is-default', 'end-when-silent'] }, async (t) => {
       const client = await t.ready();
       if (client.hello.idle_ms !== 0xffff_ffff) t.skip('plaintext', 'idle_ms FFFFFFFF is not granted here');
+      client.pong = false; // a client that never sends a byte, not even answers
       const log = await t.log(client);
       const id = await waitingFetch(t, client, log);
       await t.pause(8_000);
@@ -129,6 +130,8 @@ export const stopCases = [
     { exclusive: true, kills: ['srv:goaway-drops-inflight'] }, async (t) => {
       const client = await t.ready();
       const log = await t.log(client);
+      // If the disk can be made slow, all of it is still in flight when the stop comes.
+      if (t.target.hooks.has('slowsync')) await t.hook('slowsync', { ms: 700 });
       const sent: { id: number; value: string }[] = [];
       for (let i = 0; i < 200; i++) {
         const value = `v${i}`;

@@ -53,7 +53,7 @@ export const produceCases = [
     }),
 
   define('as-often-as-sent', 'A batch without a producer is stored as often as it is sent.', 'PROD-5 PROD-3',
-    { kills: ['answer:PRODUCE.flags', 'srv:dedupe-by-crc', 'dedupe-plain'] }, async (t) => {
+    { kills: ['answer:PRODUCE.flags', 'dedupe-plain'] }, async (t) => {
       const client = await t.ready();
       const log = await t.log(client);
       const batch = batchOf('the same');
@@ -96,7 +96,7 @@ export const produceCases = [
     }),
 
   define('order-of-refusals', 'A PRODUCE that is wrong in several ways gets the first refusal of §9.2.', 'PROD-8 LOG-9',
-    { kills: ['status:CORRUPT_BATCH', 'status:LOG_CHANGED', 'status:LOG_NOT_FOUND', 'srv:batch-before-log'] }, async (t) => {
+    { kills: ['status:CORRUPT_BATCH', 'status:LOG_CHANGED', 'status:LOG_NOT_FOUND'] }, async (t) => {
       const client = await t.ready();
       const log = await t.log(client);
       const broken = Buffer.concat([batchOf('x'), Buffer.alloc(1)]);
@@ -126,7 +126,7 @@ export const produceCases = [
     }),
 
   define('order-kept', 'PRODUCEs of one connection to one log have their effect, and are answered, in the order in which they came.', 'PROD-10 PROD-11',
-    { kills: ['swap-produce-answers', 'srv:answers-any-order', 'batch:swap'] }, async (t) => {
+    { kills: ['swap-produce-answers', 'batch:swap'] }, async (t) => {
       const client = await t.ready();
       const log = await t.log(client);
       const n = 200;
@@ -149,7 +149,7 @@ export const produceCases = [
     }),
 
   define('each-for-itself', 'After a refused PRODUCE later ones still apply.', 'PROD-12',
-    { kills: ['srv:refusal-sticks', 'error-for:PRODUCE'] }, async (t) => {
+    { kills: ['error-for:PRODUCE'] }, async (t) => {
       const client = await t.ready();
       const log = await t.log(client);
       const frames = ['a', null, 'b', null, 'c'].map((value, i) => client.bytesOf('PRODUCE', put(log, value === null ? Buffer.alloc(80) : batchOf(value)), { id: 50 + i }));
@@ -159,7 +159,7 @@ export const produceCases = [
     }),
 
   define('long-timeout', 'A timeout_ms above 600,000 means 600,000, and 0 means 30,000: neither fails a PRODUCE.', 'PROD-14',
-    { modes: true, kills: ['srv:timeout-signed', 'timeout-for-long'] }, async (t) => {
+    { modes: true, kills: ['timeout-for-long'] }, async (t) => {
       const client = await t.ready();
       const log = await t.log(client);
       for (const timeout_ms of [0, 600_000, 600_001, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff]) await client.ok('PRODUCE', put(log, batchOf('x'), { timeout_ms }));
@@ -218,7 +218,7 @@ export const produceCases = [
     }),
 
   define('storage-full', 'With no room PRODUCE gets STORAGE_FULL and leaves nothing; FETCH and TRIM go on; with room it is taken again.', 'PROD-18 PROD-19 PROD-20 IDEM-16',
-    { needs: ['hook:fill', 'hook:free'], exclusive: true, kills: ['status:STORAGE_FULL', 'srv:full-before-duplicate', 'srv:full-stops'] }, async (t) => {
+    { needs: ['hook:fill', 'hook:free'], exclusive: true, kills: ['status:STORAGE_FULL', 'srv:full-before-duplicate'] }, async (t) => {
       const client = await t.ready();
       const log = await t.log(client);
       await produce(client, log, 'a');
@@ -254,7 +254,7 @@ export const produceCases = [
     }),
 
   define('two-logs', 'Logs do not share offsets, order or refusals.', 'PROD-12 BATCH-23',
-    { kills: ['srv:logs-share-offsets', 'answer:PRODUCE.base_offset'] }, async (t) => {
+    { kills: ['answer:PRODUCE.base_offset'] }, async (t) => {
       const client = await t.ready();
       const logs = [await t.log(client), await t.log(client), await t.log(client)];
       for (let i = 0; i < 10; i++) {

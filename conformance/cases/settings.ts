@@ -140,7 +140,7 @@ export const trashCases = [
     }),
 
   trash('restore-producers', 'A restored log has the producers of the deleted one.', 'LOG-49 IDEM-7',
-    { needs: ['feature:trash', 'feature:idempotence'], kills: ['status:UNKNOWN_PRODUCER', 'srv:restore-loses-state', 'answer:PRODUCE.flags'] }, async (t) => {
+    { needs: ['feature:trash', 'feature:idempotence'], kills: ['srv:restore-loses-state', 'answer:PRODUCE.flags'] }, async (t) => {
       const client = await t.ready();
       const log = await t.log(client);
       const producer = await initProducer(client, log);

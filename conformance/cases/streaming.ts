@@ -117,7 +117,7 @@ export const streamingCases = [
     }),
 
   define('credit-each', 'Each subscription has a credit of its own, also several of one log on one connection.', 'SUB-18',
-    { kills: ['credit-infinite', 'srv:credit-shared', 'deaf:CREDIT'] }, async (t) => {
+    { kills: ['credit-infinite', 'deaf:CREDIT'] }, async (t) => {
       const client = await t.ready();
       const log = await filled(t, client, 6);
       const one = await subscribe(client, { log, credit_bytes: 1_000 });
@@ -157,7 +157,7 @@ export const streamingCases = [
     }),
 
   define('cancel', 'CANCEL ends a subscription by one DELIVER with CANCELED, without MORE; nothing follows.', 'SUB-12 SUB-3 SUB-4 SESS-25',
-    { modes: true, kills: ['deaf:CANCEL', 'status:CANCELED', 'final-deliver-more', 'twice:DELIVER', 'srv:deliver-after-cancel'] }, async (t) => {
+    { modes: true, kills: ['deaf:CANCEL', 'status:CANCELED', 'final-deliver-more', 'twice:DELIVER'] }, async (t) => {
       const client = await t.ready();
       const log = await filled(t, client, 3);
       const { id } = await subscribe(client, { log, credit_bytes: 100_000 });
@@ -218,7 +218,7 @@ export const streamingCases = [
     }),
 
   define('never-ends-by-itself', 'A subscription does not end for want of records, credit or time.', 'SUB-15',
-    { slow: true, kills: ['srv:subscription-times-out', 'end-when-silent'] }, async (t) => {
+    { slow: true, kills: ['end-when-silent'] }, async (t) => {
       const client = await t.ready();
       const empty = await t.log(client);
       const full = await filled(t, client, 2);
@@ -233,7 +233,7 @@ export const streamingCases = [
     }),
 
   define('others-not-delayed', 'A subscription with data or without credit does not delay other requests of the connection.', 'SUB-17',
-    { kills: ['srv:stream-blocks-requests', 'in-order-only'] }, async (t) => {
+    { kills: ['in-order-only'] }, async (t) => {
       const client = await t.ready();
       const log = await filled(t, client, 100, 20_000);
       await subscribe(client, { log });
@@ -246,7 +246,7 @@ export const streamingCases = [
     }),
 
   define('control-batches', 'Control batches are not delivered and do not count against the credit.', 'SUB-11 SUB-16 BATCH-26',
-    { needs: ['feature:conditional'], kills: ['srv:control-visible', 'srv:control-costs-credit'] }, async (t) => {
+    { needs: ['feature:conditional'], kills: ['srv:control-visible'] }, async (t) => {
       const client = await t.ready();
       const log = await t.log(client);
       const { id } = await subscribe(client, { log, credit_bytes: 1_001 });

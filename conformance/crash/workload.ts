@@ -186,7 +186,7 @@ class Writer {
     }
     sending.outcome = (answer.error.class & OUTCOME_UNKNOWN) !== 0 ? 'unknown' : 'none';
     if (this.kind === 'idempotent' && !['SHUTTING_DOWN', 'LEADERSHIP_LOST', 'TIMEOUT', 'OVERLOADED', 'SEQ_GAP'].includes(answer.status)) {
-      throw new Error(`an idempotent writer was answered ${answer.status}: ${answer.error.message} (${item.mark})`);
+      throw new Failure('an idempotent writer during the crash run', 'OK, or an error after which it can send again', `${answer.status}: ${answer.error.message} (${item.mark})`);
     }
     // What a stopping server refuses is sent again to its successor.
     if (this.kind === 'idempotent') throw new Failure('a sending that has to be repeated', 'OK', this.endConnection(client, answer.status));

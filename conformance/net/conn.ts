@@ -44,6 +44,8 @@ export class Conn {
   framing = false;
   /** How the server's side ended. */
   ended: 'fin' | 'reset' | null = null;
+  /** A read or write failed, perhaps after the server's FIN: it did not take all that was sent. */
+  failed = false;
   receivedBytes = 0;
   onFrame: ((frame: Frame) => void) | null = null;
   private readonly bytewise: boolean;
@@ -60,7 +62,10 @@ export class Conn {
     socket.setNoDelay(true);
     socket.on('data', (chunk: Buffer) => this.received(chunk));
     socket.on('end', () => this.over('fin'));
-    socket.on('error', () => this.over('reset'));
+    socket.on('error', () => {
+      this.failed = true;
+      this.over('reset');
+    });
     socket.on('close', () => this.over(this.socket.readableEnded ? 'fin' : 'reset'));
   }
 

@@ -1,5 +1,10 @@
 // The gates of the selftest over what the mutants did to the cases: what held, what did not.
 import type { Case, Status } from '../engine/case.ts';
+import { exists } from './mutant-run.ts';
+import { nullServers } from './null-servers.ts';
+import { PARTS } from './selftest.ts';
+import type { Found } from './saved.ts';
+import { patchedFaults } from './server-mutants.ts';
 
 /** Mutant → case → status. */
 export type Matrix = Map<string, Map<string, Status>>;
@@ -12,14 +17,21 @@ export interface Gate {
 /** Cases that may pass against a server that only closes or hangs, each with its reason. */
 export const NULL_ALLOWED: Readonly<Record<string, string>> = {};
 
+/** A name that a case promises to catch and that nothing has is a typing error. */
+export function unknownMutants(promised: ReadonlyMap<string, readonly Case[]>, faults: ReadonlySet<string>): Gate {
+  const problems = [...promised].filter(([name]) => !exists(name, faults)).map(([name, cases]) => `${name}, named by ${cases.map((it) => it.id).join(', ')}`);
+  const orphans = [...patchedFaults()].filter((name) => !promised.has(name)).map((name) => `${name} is named by no case`);
+  return { name: 'every mutant that a case names exists, and every fault of ours is named', problems: [...problems, ...orphans] };
+}
+
 export function survivors(matrix: Matrix, plan: ReadonlyMap<string, readonly Case[]>): Gate {
   const problems: string[] = [];
   for (const [mutant, cases] of plan) {
     const row = matrix.get(mutant);
     if (row === undefined) continue;
     const tried = cases.filter((it) => row.has(it.id));
-    if (tried.length > 0 && !tried.some((it) => row.get(it.id) === 'fail')) {
-      problems.push(`${mutant} survived: ${tried.map((it) => `${it.id} ${row.get(it.id)}`).join(', ')}`);
+    if (!tried.some((it) => row.get(it.id) === 'fail')) {
+      problems.push(`${mutant} survived: ${tried.map((it) => `${it.id} ${row.get(it.id)}`).join(', ') || 'no case could be tried'}`);
     }
   }
   return { name: 'every mutant is caught by a case that expects it', problems };
@@ -45,6 +57,15 @@ export function brokenPromises(matrix: Matrix, plan: ReadonlyMap<string, readonl
     }
   }
   return { name: 'every case fails against each mutant that it names', problems };
+}
+
+/** What a full selftest still lacks. */
+export function untried(found: Found, plan: ReadonlyMap<string, readonly Case[]>): Gate {
+  const mutants = [...plan.keys()].filter((name) => !found.matrix.has(name));
+  const runs = PARTS.slice(0, 4).filter((part) => !found.pristine.some((run) => run.part === part)).map((part) => `the part ${part}`);
+  const nulls = nullServers.filter(({ name }) => !found.nulls.has(name)).map(({ what }) => `the server that ${what}`);
+  const some = mutants.length > 0 ? [`${mutants.length} mutants, the first ${mutants[0]}`] : [];
+  return { name: 'everything was tried', problems: [...runs, ...nulls, ...some].map((what) => `${what}: not yet`) };
 }
 
 export function nullPasses(server: string, statuses: ReadonlyMap<string, Status>): Gate {

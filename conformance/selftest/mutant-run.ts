@@ -14,6 +14,7 @@ import { makeMutation } from './mutations.ts';
 import { OwnServer } from './own-server.ts';
 import { Proxy } from './proxy.ts';
 import { SecondServer } from './second-server.ts';
+import { sweep } from './sweep.ts';
 import { serveTls, tlsFlaws } from './tls-proxy.ts';
 
 export type MutantKind = 'server' | 'proxy' | 'tls';
@@ -23,9 +24,9 @@ export function kindOf(name: string): MutantKind {
 }
 
 /** Whether something of this name exists. */
-export function exists(name: string, serverMutants: readonly string[]): boolean {
+export function exists(name: string, faults: ReadonlySet<string>): boolean {
   switch (kindOf(name)) {
-    case 'server': return serverMutants.includes(name);
+    case 'server': return faults.has(name);
     case 'tls': return tlsFlaws[name.slice(4)] !== undefined;
     case 'proxy': return makeMutation(name) !== null;
   }
@@ -55,8 +56,15 @@ export interface TryOptions {
   readonly crashRounds?: number;
 }
 
-export function newServer(program: string, mutant?: string): OwnServer {
-  return new OwnServer({ folder: mkdtempSync(join(tmpdir(), 'sidelog-selftest-')), program, isTestBuild: true, tls: true, mutant });
+/** Limits that a few cases can reach. */
+const SMALL_FLAGS = ['--max-batch', '128KiB', '--max-logs', '700'];
+
+/** `isSmall`: with limits that some cases need to reach them. */
+export function newServer(program: string, mutant?: string, isSmall = false): OwnServer {
+  return new OwnServer({
+    folder: mkdtempSync(join(tmpdir(), 'sidelog-selftest-')), program, isTestBuild: true, tls: true, mutant,
+    ...(isSmall ? { flags: SMALL_FLAGS, limits: { logs: 700 } } : {}),
+  });
 }
 
 export function targetOf(server: OwnServer, port?: number): Target {
@@ -78,7 +86,6 @@ export function runOn(target: Target, cases: readonly Case[], options: TryOption
 
 /** Cases that want a server with small limits. */
 const SMALL_CASES = ['log/list-in-frames', 'log/too-many'];
-export const SMALL_FLAGS = ['--max-batch', '128KiB', '--max-logs', '700'];
 
 export type BaseName = 'own' | 'small' | 'second';
 
@@ -95,11 +102,12 @@ export function baseOf(it: Case): BaseName {
   return it.needs.some((need) => need.startsWith('absent:') && need !== 'absent:peers') ? 'second' : 'own';
 }
 
+/** `own` null: a fresh server of ours, for this mutant alone. */
+export type MutantBases = Omit<Bases, 'own'> & { readonly own: OwnServer | null };
+
 export async function startBases(program: string): Promise<Bases> {
   const own = newServer(program);
-  const small = new OwnServer({
-    folder: mkdtempSync(join(tmpdir(), 'sidelog-selftest-')), program, isTestBuild: true, tls: true, flags: SMALL_FLAGS, limits: { logs: 700 },
-  });
+  const small = newServer(program, undefined, true);
   const second = SecondServer.isThere() ? new SecondServer() : null;
   await Promise.all([own.start(), small.start(), second?.start()]);
   return { own, small, second };
@@ -110,21 +118,35 @@ export async function stopBases({ own, small, second }: Bases): Promise<void> {
 }
 
 /** A case's result against the mutant, for each case that could be tried. */
-export async function runMutant(name: string, cases: readonly Case[], program: string, bases: Bases, options: TryOptions): Promise<CaseResult[]> {
+export async function runMutant(name: string, cases: readonly Case[], program: string, bases: MutantBases, options: TryOptions): Promise<CaseResult[]> {
   if (kindOf(name) === 'server') {
-    const server = newServer(program, name);
-    try {
-      await server.start();
-      return [...(await runOn(targetOf(server), cases, options)).cases];
-    } finally {
-      await server.destroy();
+    const results: CaseResult[] = [];
+    for (const isSmall of [false, true]) {
+      const own = cases.filter((it) => (baseOf(it) === 'small') === isSmall);
+      if (own.length === 0) continue;
+      const server = newServer(program, name, isSmall);
+      try {
+        await server.start();
+        results.push(...(await runOn(targetOf(server), own, options)).cases);
+      } finally {
+        await server.destroy();
+      }
     }
+    return results;
   }
   const results: CaseResult[] = [];
   for (const base of ['own', 'small', 'second'] as const) {
     const own = cases.filter((it) => baseOf(it) === base);
-    if (own.length === 0 || bases[base] === null) continue;
-    results.push(...(await behindProxy(name, own, bases[base], options)));
+    if (own.length === 0) continue;
+    const isFresh = base === 'own' && bases.own === null;
+    const server = isFresh ? newServer(program) : bases[base];
+    if (server === null) continue;
+    if (isFresh) await (server as OwnServer).start();
+    try {
+      results.push(...(await behindProxy(name, own, server, options)));
+    } finally {
+      if (isFresh) await (server as OwnServer).destroy();
+    }
   }
   return results;
 }
@@ -132,6 +154,7 @@ export async function runMutant(name: string, cases: readonly Case[], program: s
 async function behindProxy(name: string, cases: readonly Case[], base: OwnServer | SecondServer, options: TryOptions): Promise<readonly CaseResult[]> {
   const isOwn = base instanceof OwnServer;
   const behind = { host: '127.0.0.1', port: isOwn ? base.state().port : base.port };
+  await sweep(behind);
   const target = (port: number): Target => (isOwn ? targetOf(base, port) : base.target(port));
   if (kindOf(name) === 'tls') {
     if (!isOwn) return [];

@@ -62,6 +62,12 @@ function zeroField(argument: string): Mutation {
   return onAnswer((frame) => (isOp(frame, op) ? editOk(frame, (fields) => Object.assign(fields, { [field]: undefined })) : null));
 }
 
+/** `OP.field` of every OK answer is 1. */
+function oneField(argument: string): Mutation {
+  const [op, field] = argument.split('.') as [OpName, string];
+  return onAnswer((frame) => (isOp(frame, op) ? editOk(frame, (fields) => Object.assign(fields, { [field]: typeof fields[field] === 'bigint' ? 1n : 1 })) : null));
+}
+
 function editExt(edit: (ext: Tlv[], asksUid: boolean) => Tlv[]): Mutation {
   return onAnswer((frame, _link, asked) => {
     const asksUid = asked !== undefined && asked.payload.includes(Buffer.from('00020010', 'hex')) || asked?.payload.includes(Buffer.from('80020010', 'hex')) === true;
@@ -178,6 +184,7 @@ export const answerMutations: Readonly<Record<string, MakeMutation>> = {
   'no-tlv': withoutTlv,
   answer: wrongField,
   'answer-zero': zeroField,
+  'answer-one': oneField,
   list: listOff,
   stale,
   'end-on': endOn,
@@ -234,10 +241,16 @@ export const answerMutations: Readonly<Record<string, MakeMutation>> = {
   'no-server-ping': simple((frame) => (isOp(frame, 'PING') && !isResponse(frame) ? [] : null)),
   'goaway-dropped': simple((frame) => (isGoaway(frame) ? [] : null)),
   'frame-after-goaway': simple((frame) => (isFatalGoaway(frame) ? [reframe(frame), buildFrame({ op: LAYOUTS.PING.op, id: 1, flags: 1, payload: Buffer.alloc(6) })] : null)),
-  'reset-on-goaway': simple((frame, link) => {
-    if (!isFatalGoaway(frame)) return null;
-    link.resetClient(reframe(frame));
-    return [];
+  'reset-on-goaway': () => ({
+    request(frame, link) {
+      if (frame.id === 0 && !isGoaway(frame)) link.stopReading();
+      return null;
+    },
+    answer(frame, link) {
+      if (!isFatalGoaway(frame)) return null;
+      link.resetClient(reframe(frame));
+      return [];
+    },
   }),
   'end-all-on-broken': simple((frame, link) => {
     if (!isFatalGoaway(frame)) return null;

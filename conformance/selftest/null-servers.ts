@@ -4,13 +4,15 @@ import * as net from 'node:net';
 export interface NullServer {
   readonly name: string;
   readonly what: string;
+  /** Part of the quick gate. */
+  readonly isQuick?: true;
   onConnection(socket: net.Socket, crash: () => void): void;
 }
 
 const okPreface = Buffer.from('fa534c4743010000', 'hex');
 
 export const nullServers: readonly NullServer[] = [
-  { name: 'close', what: 'accepts and closes', onConnection: (socket) => void socket.end() },
+  { name: 'close', what: 'accepts and closes', isQuick: true, onConnection: (socket) => void socket.end() },
   { name: 'hang', what: 'accepts and says nothing', onConnection: (socket) => void socket.resume() },
   { name: 'echo', what: 'sends back what it gets', onConnection: (socket) => void socket.pipe(socket) },
   {
@@ -25,7 +27,7 @@ export const nullServers: readonly NullServer[] = [
       });
     },
   },
-  { name: 'always-ok', what: 'answers every request with OK and no payload', onConnection: (socket) => answerAll(socket, Buffer.alloc(0)) },
+  { name: 'always-ok', what: 'answers every request with OK and no payload', isQuick: true, onConnection: (socket) => answerAll(socket, Buffer.alloc(0)) },
   {
     name: 'crash', what: 'crashes at the first bytes it does not like and is started again',
     onConnection(socket, crash) {

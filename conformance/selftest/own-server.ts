@@ -9,6 +9,8 @@ import { selfSigned } from './certificate.ts';
 
 const READY_LIMIT_MS = 20_000;
 const STOP_LIMIT_MS = 20_000;
+/** The test build looks for a new offset of its clock every 20 ms. */
+const CLOCK_SEEN_MS = 60;
 /** The address that the test build takes for a far one. */
 export const FAR_ADDRESS = '127.0.0.9';
 
@@ -69,7 +71,11 @@ export class OwnServer implements Hooks {
       case 'failsync': return this.fault({ failSync: Number(vars.on) === 1 });
       case 'fill': return this.fault({ full: true });
       case 'free': return this.fault({ full: false });
-      case 'clock': return this.fault({ clockOffsetMs: Number(vars.ms) });
+      case 'clock': {
+        this.fault({ clockOffsetMs: Number(vars.ms) });
+        await sleep(CLOCK_SEEN_MS);
+        return {};
+      }
       default: throw new HarnessError(`our own server has no hook ${name}`);
     }
   }
@@ -100,7 +106,7 @@ export class OwnServer implements Hooks {
     ];
     const child = spawn(process.execPath, argv, {
       stdio: ['ignore', output, errors], detached: true,
-      env: { ...process.env, SIDELOG_FAULTS: this.path('faults.json'), SIDELOG_FAR: FAR_ADDRESS, ...(mutant ? { SIDELOG_MUTANT: mutant } : {}) },
+      env: { ...process.env, SIDELOG_FAULTS: this.path('faults.json'), SIDELOG_FAR: FAR_ADDRESS, ...(mutant ? { SIDELOG_MUTANT: mutant.replace(/^srv:/, '') } : {}) },
     });
     child.unref();
     closeSync(output);

@@ -24,8 +24,9 @@ export interface Link {
   endClient(): void;
   /** Both sides at once. */
   destroy(): void;
-  /** Sends this, then a reset. */
+  /** Sends this and closes; with bytes of the client unread (`stopReading`) that is a reset. */
   resetClient(last: Buffer): void;
+  stopReading(): void;
 }
 
 /** Hooks that return null leave things as they are. */
@@ -112,13 +113,13 @@ class ProxyLink implements Link {
       seen: (frame) => this.requestSeen(frame),
       change: request ? (frame) => request(frame, this) : null,
       pass: (bytes) => this.toServer(bytes),
-      broken: (header) => mutation.broken?.(header, this) ?? false,
+      broken: mutation.broken === undefined ? null : (header) => mutation.broken!(header, this),
     });
     this.serverCut = new Cutter({
       seen: (frame) => this.answerSeen(frame),
       change: answer ? (frame) => answer(frame, this, this.asked) : null,
       pass: (bytes) => this.toClient(bytes),
-      broken: () => false,
+      broken: null,
     });
     this.wire();
     mutation.accepted?.(this);
@@ -139,9 +140,12 @@ class ProxyLink implements Link {
   }
 
   resetClient(last: Buffer): void {
-    // A close with unread bytes is a reset; resetAndDestroy() would send a FIN first.
-    this.client.pause();
+    this.upstream.removeAllListeners('end');
     this.client.write(last, () => this.destroy());
+  }
+
+  stopReading(): void {
+    this.client.pause();
   }
 
   destroy(): void {
@@ -238,13 +242,13 @@ class Cutter {
   private readonly seen: (frame: Frame) => void;
   private readonly change: ((frame: Frame) => Buffer[] | null) | null;
   private readonly pass: (bytes: Buffer) => void;
-  private readonly broken: (header: Buffer) => boolean;
+  private readonly broken: ((header: Buffer) => boolean) | null;
   private held: Buffer = Buffer.alloc(0);
   private lost = false;
   /** Bytes of the frame at the front that were passed on already. */
   private passed = 0;
 
-  constructor(parts: { seen: (frame: Frame) => void; change: ((frame: Frame) => Buffer[] | null) | null; pass: (bytes: Buffer) => void; broken: (header: Buffer) => boolean }) {
+  constructor(parts: { seen: (frame: Frame) => void; change: ((frame: Frame) => Buffer[] | null) | null; pass: (bytes: Buffer) => void; broken: ((header: Buffer) => boolean) | null }) {
     this.seen = parts.seen;
     this.change = parts.change;
     this.pass = parts.pass;
@@ -256,6 +260,8 @@ class Cutter {
       this.pass(chunk);
       return;
     }
+    // Nobody changes anything: all goes on in the pieces in which it came, a header without its payload too.
+    if (this.isPlain) this.pass(chunk);
     this.held = this.held.length === 0 ? chunk : Buffer.concat([this.held, chunk]);
     while (this.held.length >= FRAME_HEADER_SIZE) {
       const length = this.held.readUInt32BE(0);
@@ -265,15 +271,19 @@ class Cutter {
       this.held = this.held.subarray(4 + length);
       this.take(whole, length);
     }
-    if (this.change !== null || this.held.length === this.passed) return;
+    if (this.change !== null || this.isPlain || this.held.length === this.passed) return;
     // A header without its payload must reach the server, which judges it at once.
     this.pass(this.held.subarray(this.passed));
     this.passed = this.held.length;
   }
 
+  private get isPlain(): boolean {
+    return this.change === null && this.broken === null;
+  }
+
   /** What is left when the stream ends. */
   rest(): Buffer {
-    const rest = this.held.subarray(this.passed);
+    const rest = this.isPlain ? Buffer.alloc(0) : this.held.subarray(this.passed);
     this.held = Buffer.alloc(0);
     this.passed = 0;
     return rest;
@@ -282,6 +292,7 @@ class Cutter {
   private take(whole: Buffer, length: number): void {
     const frame: Frame = { op: whole[4]!, flags: whole[5]!, status: whole.readUInt16BE(6), id: whole.readUInt32BE(8), payload: whole.subarray(12), length };
     this.seen(frame);
+    if (this.isPlain) return;
     const changed = this.change?.(frame) ?? null;
     if (changed === null) this.pass(whole.subarray(this.passed));
     else for (const bytes of changed) this.pass(bytes);
@@ -289,12 +300,12 @@ class Cutter {
   }
 
   private lose(): void {
-    if (this.broken(this.held)) {
+    if (this.broken?.(this.held) === true) {
       this.held = Buffer.alloc(0);
       return;
     }
     this.lost = true;
-    this.pass(this.held.subarray(this.passed));
+    if (!this.isPlain) this.pass(this.held.subarray(this.passed));
     this.held = Buffer.alloc(0);
   }
 }

@@ -1,139 +1,170 @@
 // The selftest: shows that the suite can fail. Pristine servers must pass everything; every mutant
 // must be caught by a case that expects it; every case must catch one; servers that do nothing right
-// must pass nothing. `quick` is what `npm test` runs, `full` all of it.
+// must pass nothing. `quick` is what `npm test` runs, `full` all of it, in parts if so wished.
 import { allCases } from '../cases/all.ts';
 import type { Case, Status } from '../engine/case.ts';
+import { NoHooks } from '../engine/hooks.ts';
 import type { Report } from '../engine/result.ts';
 import { parseTarget } from '../engine/target.ts';
-import { NoHooks } from '../engine/hooks.ts';
-import { buildTestServer } from './build-server.ts';
-import { brokenPromises, nullPasses, survivors, vacuous } from './gates.ts';
-import type { Gate, Matrix } from './gates.ts';
-import { baseOf, exists, kindOf, runMutant, runOn, startBases, stopBases, targetOf } from './mutant-run.ts';
-import type { Bases, TryOptions } from './mutant-run.ts';
+import { buildTestServer, misfits } from './build-server.ts';
+import { brokenPromises, nullPasses, survivors, unknownMutants, untried, vacuous } from './gates.ts';
+import type { Gate } from './gates.ts';
+import { baseOf, kindOf, runMutant, runOn, startBases, stopBases, targetOf } from './mutant-run.ts';
+import type { Bases, MutantBases, TryOptions } from './mutant-run.ts';
 import { nullServers, serveNull } from './null-servers.ts';
 import { isQuick, plan } from './plan.ts';
-import { serverMutants } from './server-mutants.ts';
+import type { Found, Pristine } from './saved.ts';
+import { serverFaults } from './server-mutants.ts';
 
-export interface SelftestResult {
-  readonly gates: Gate[];
-  readonly matrix: Matrix;
-  readonly nulls: Map<string, Map<string, Status>>;
-  readonly pristine: Report[];
-  readonly seconds: number;
-}
+/** What a full selftest consists of; each can be run by itself and adds to what the others found. */
+export const PARTS = ['plain', 'tls', 'second', 'small', 'nulls', 'proxy', 'faults'] as const;
+export type Part = (typeof PARTS)[number];
 
 export interface SelftestOptions {
   readonly mode: 'quick' | 'full';
+  readonly parts: readonly Part[];
   readonly seed: number;
   /** Only mutants whose name contains one of these; all when empty. */
   readonly only: readonly string[];
   readonly log: (text: string) => void;
-  /** Every case against every proxy mutant, not only the ones that name it. */
-  readonly wholeMatrix: boolean;
+  /** What earlier parts found; this run adds to it. */
+  readonly found: Found;
 }
 
 /** Against mutants a missing reaction is found sooner: nobody waits for a verdict here. */
 const MUTANT_SCALE = 0.3;
 const NULL_SCALE = 0.04;
+/** Trials on servers of their own that run at the same time: they mostly wait. */
+const LANES = 4;
+/** The quick gate finds a missing reaction sooner still, and tries one of so many mutants; a fault of the server costs a server of its own. */
+const QUICK_SCALE = 0.15;
+const QUICK_ONE_OF = { proxy: 3, tls: 3, server: 12 } as const;
 
-export async function selftest(options: SelftestOptions): Promise<SelftestResult> {
-  const began = performance.now();
-  const { log } = options;
+/** Runs what `options` asks for and judges all that is known then. */
+export async function selftest(options: SelftestOptions): Promise<Gate[]> {
   const program = await buildTestServer(process.cwd());
+  const faults = serverFaults();
   const bases = await startBases(program);
-  const matrix: Matrix = new Map();
-  const gates: Gate[] = [];
-  const pristine: Report[] = [];
-  const nulls = new Map<string, Map<string, Status>>();
-  const wanted = (name: string): boolean => options.only.length === 0 || options.only.some((word) => name.includes(word));
   try {
-    if (options.only.length === 0) {
-      gates.push(...(await pristineGates(bases, options, pristine)));
-      gates.push(...(await nullGates(options, nulls)));
-    }
-    const cases = options.mode === 'quick' ? allCases.filter(isQuick) : allCases;
-    const promised = plan(cases);
-    gates.push(unknownMutants(promised));
-    const chosen = options.mode === 'quick' ? quickPlan(promised, options.seed) : promised;
-    for (const [mutant, expecting] of chosen) {
-      if (!wanted(mutant) || !exists(mutant, serverMutants.map(({ name }) => name))) continue;
-      const run = options.wholeMatrix && kindOf(mutant) === 'proxy' ? cases.filter(isQuick).concat(expecting.filter((it) => !isQuick(it))) : expecting;
-      matrix.set(mutant, await tryMutant(mutant, run, program, bases, options));
-    }
-    gates.push(survivors(matrix, chosen));
-    if (options.mode === 'full') gates.push(vacuous(matrix, options.only.length === 0 ? cases : []), brokenPromises(matrix, chosen));
+    await tryPristine(bases, options);
+    if (options.parts.includes('nulls')) await tryNulls(options);
+    await tryMutants(program, bases, options);
   } finally {
     await stopBases(bases);
   }
-  const seconds = (performance.now() - began) / 1000;
-  log(`${matrix.size} mutants, ${seconds.toFixed(0)} s`);
-  return { gates, matrix, nulls, pristine, seconds };
+  return judge(options, faults);
 }
 
-function unknownMutants(promised: ReadonlyMap<string, readonly Case[]>): Gate {
-  const names = serverMutants.map(({ name }) => name);
-  const problems = [...promised].filter(([name]) => !exists(name, names)).map(([name, cases]) => `${name}, named by ${cases.map((it) => it.id).join(', ')}`);
-  const orphans = names.filter((name) => ![...plan().keys()].includes(name)).map((name) => `${name} is named by no case`);
-  return { name: 'every mutant that a case names exists', problems: [...problems, ...orphans] };
-}
-
-async function tryMutant(name: string, cases: readonly Case[], program: string, bases: Bases, options: SelftestOptions): Promise<Map<string, Status>> {
-  const settings: TryOptions = { scale: MUTANT_SCALE, seed: options.seed, jobs: 4 };
-  const began = performance.now();
-  const results = await runMutant(name, cases, program, bases, settings);
-  const statuses = new Map(results.map(({ id, status }) => [id, status]));
-  const caught = [...statuses.values()].filter((status) => status === 'fail').length;
-  const missed = results.filter(({ status }) => status !== 'fail').map(({ id, status, reason }) => `${id} ${status}${reason ? ` (${reason.slice(0, 120)})` : ''}`);
-  options.log(`${caught === 0 ? 'SURVIVED' : 'caught  '} ${name} by ${caught} of ${statuses.size}, ${((performance.now() - began) / 1000).toFixed(1)} s${options.wholeMatrix ? '' : missed.length > 0 ? `; missed by ${missed.join('; ')}` : ''}`);
-  return statuses;
-}
-
-/** For each proxy mutant one case, and a few of the server's faults, which cost a server each. */
-function quickPlan(promised: ReadonlyMap<string, Case[]>, seed: number): Map<string, Case[]> {
-  const chosen = new Map<string, Case[]>();
-  const faults = [...promised.keys()].filter((name) => kindOf(name) === 'server');
-  const some = new Set(Array.from({ length: Math.min(8, faults.length) }, (_, i) => faults[(seed + i * 7) % faults.length]!));
-  for (const [name, cases] of promised) if (kindOf(name) !== 'server' || some.has(name)) chosen.set(name, cases.slice(0, 1));
-  return chosen;
-}
-
-async function pristineGates(bases: Bases, options: SelftestOptions, reports: Report[]): Promise<Gate[]> {
-  const gates: Gate[] = [];
-  const quick = options.mode === 'quick';
-  const cases = quick ? allCases.filter(isQuick) : allCases;
-  const settings = { scale: 2, seed: options.seed, jobs: 3, crashRounds: 3, reruns: 1 } as const;
-  const add = (name: string, report: Report): void => {
-    reports.push(report);
-    const bad = report.cases.filter(({ status }) => ['fail', 'error', 'flaky', 'warn'].includes(status));
-    const problems = bad.map(({ id, status, reason, expected, actual }) => `${id} ${status}: ${reason}; expected ${expected}, got ${actual}`);
-    gates.push({ name: `${name} fails nothing`, problems });
-    options.log(`${name}: ${report.cases.length - bad.length} of ${report.cases.length} cases without a failure, ${report.seconds.toFixed(0)} s; ${report.verdict}`);
-  };
-  const own = cases.filter((it) => baseOf(it) === 'own');
-  add('our server without a fault', await runOn(targetOf(bases.own), own, settings));
-  if (bases.second) add('the second implementation', await runOn(bases.second.target(), cases.filter((it) => baseOf(it) !== 'small'), settings));
-  if (quick) return gates;
-  add('our server without a fault, over TLS', await runOn(targetOf(bases.own), own, { ...settings, transport: 'tls' }));
-  add('our server with small limits', await runOn(targetOf(bases.small), cases.filter((it) => baseOf(it) === 'small'), settings));
+function judge({ mode, only, found }: SelftestOptions, faults: ReadonlySet<string>): Gate[] {
+  const promised = plan();
+  const gates: Gate[] = [{ name: 'every fault of our server has its place in the sources', problems: misfits(process.cwd()) }, unknownMutants(promised, faults), survivors(found.matrix, promised), brokenPromises(found.matrix, promised)];
+  for (const { name, problems } of found.pristine) gates.push({ name: `${name} fails nothing`, problems });
+  for (const [server, statuses] of found.nulls) gates.push(nullPasses(nullServers.find(({ name }) => name === server)!.what, statuses));
+  if (mode === 'quick' || only.length > 0) return gates;
+  const isWhole = [...promised.keys()].every((name) => found.matrix.has(name));
+  if (isWhole) gates.push(vacuous(found.matrix, allCases));
+  gates.push(untried(found, promised));
   return gates;
 }
 
-async function nullGates(options: SelftestOptions, nulls: Map<string, Map<string, Status>>): Promise<Gate[]> {
-  const gates: Gate[] = [];
+/** Whether the quick gate tries it: another seed takes others. */
+function isSampled(name: string, seed: number): boolean {
+  let hash = seed;
+  for (const char of name) hash = (Math.imul(hash, 31) + char.charCodeAt(0)) >>> 0;
+  return hash % QUICK_ONE_OF[kindOf(name)] === 0;
+}
+
+/** Mutant → the cases to try on it. */
+function chosenMutants({ mode, parts, only, seed }: SelftestOptions): Map<string, Case[]> {
+  const promised = plan(mode === 'quick' ? allCases.filter(isQuick) : allCases);
+  const chosen = new Map<string, Case[]>();
+  for (const [name, cases] of promised) {
+    if (!parts.includes(kindOf(name) === 'server' ? 'faults' : 'proxy') || (only.length > 0 && !only.some((word) => name.includes(word)))) continue;
+    if (mode === 'full') chosen.set(name, cases);
+    else if (isSampled(name, seed)) chosen.set(name, cases.slice(0, 1));
+  }
+  return chosen;
+}
+
+interface Trial {
+  readonly mutant: string;
+  readonly cases: readonly Case[];
+}
+
+/** Mutants of the proxy share a server, one after another; what needs a server of its own or waits long runs beside them. */
+async function tryMutants(program: string, bases: Bases, options: SelftestOptions): Promise<void> {
+  const { matrix } = options.found;
+  const shared: Trial[] = [];
+  const own: Trial[] = [];
+  for (const [mutant, cases] of chosenMutants(options)) {
+    matrix.set(mutant, new Map());
+    const isAlone = (it: Case): boolean => kindOf(mutant) === 'server' || (baseOf(it) === 'own' && (it.slow === true || it.exclusive === true));
+    for (const [list, some] of [[own, cases.filter(isAlone)], [shared, cases.filter((it) => !isAlone(it))]] as const) {
+      if (some.length > 0) list.push({ mutant, cases: some });
+    }
+  }
+  const lane = async (queue: Trial[], isShared: boolean): Promise<void> => {
+    for (let trial = queue.shift(); trial !== undefined; trial = queue.shift()) {
+      const statuses = await tryMutant(trial, program, isShared ? bases : { ...bases, own: null }, options);
+      for (const [id, status] of statuses) matrix.get(trial.mutant)!.set(id, status);
+    }
+  };
+  own.sort((a, b) => Number(b.cases.some((it) => it.slow)) - Number(a.cases.some((it) => it.slow)));
+  await Promise.all([lane(shared, true), ...Array.from({ length: LANES }, () => lane(own, false))]);
+}
+
+async function tryMutant({ mutant: name, cases }: Trial, program: string, bases: MutantBases, options: SelftestOptions): Promise<Map<string, Status>> {
+  const settings: TryOptions = { scale: options.mode === 'quick' ? QUICK_SCALE : MUTANT_SCALE, seed: options.seed, jobs: 4 };
+  const began = performance.now();
+  const results = await runMutant(name, cases, program, bases, settings);
+  const caught = results.filter(({ status }) => status === 'fail').length;
+  const missed = results.filter(({ status }) => status !== 'fail').map(({ id, status, reason }) => `${id} ${status}${reason ? ` (${reason.slice(0, 120)})` : ''}`);
+  const seconds = ((performance.now() - began) / 1000).toFixed(1);
+  options.log(`${caught === 0 ? 'SURVIVED' : 'caught  '} ${name} by ${caught} of ${results.length}, ${seconds} s${missed.length > 0 ? `; missed by ${missed.join('; ')}` : ''}`);
+  return new Map(results.map(({ id, status }) => [id, status]));
+}
+
+async function tryPristine(bases: Bases, { mode, parts, found, seed, log }: SelftestOptions): Promise<void> {
+  const isQuickRun = mode === 'quick';
+  const cases = isQuickRun ? allCases.filter(isQuick) : allCases;
+  const settings = { scale: 2, seed, jobs: 3, crashRounds: 3, reruns: 1 } as const;
+  const own = cases.filter((it) => baseOf(it) === 'own');
+  const runs: Record<'plain' | 'tls' | 'second' | 'small', () => [string, Promise<Report>] | null> = {
+    plain: () => ['our server without a fault', runOn(targetOf(bases.own), own, settings)],
+    tls: () => ['our server without a fault, over TLS', runOn(targetOf(bases.own), own, { ...settings, transport: 'tls' })],
+    second: () => (bases.second ? ['the second implementation', runOn(bases.second.target(), cases.filter((it) => baseOf(it) !== 'small'), settings)] : null),
+    small: () => ['our server with small limits', runOn(targetOf(bases.small), cases.filter((it) => baseOf(it) === 'small'), settings)],
+  };
+  const one = async (part: 'plain' | 'tls' | 'second' | 'small'): Promise<void> => {
+    const run = parts.includes(part) ? runs[part]() : null;
+    if (run === null) return;
+    const pristine = summary(run[0], part, await run[1], isQuickRun);
+    found.pristine = [...found.pristine.filter((other) => other.part !== part), pristine];
+    log(`${pristine.name}: ${pristine.cases - pristine.problems.length} of ${pristine.cases} cases without a failure, ${pristine.seconds.toFixed(0)} s; ${pristine.verdict || 'no verdict, since not all cases were run'}`);
+  };
+  // Each on a server of its own, but for TLS, which goes to the same server as plaintext.
+  await Promise.all([one('plain').then(() => one('tls')), one('second'), one('small')]);
+}
+
+function summary(name: string, part: Part, report: Report, isSome: boolean): Pristine {
+  const bad = report.cases.filter(({ status }) => ['fail', 'error', 'flaky', 'warn'].includes(status));
+  const problems = bad.map(({ id, status, reason, expected, actual }) => `${id} ${status}: ${reason}; expected ${expected}, got ${actual}`);
+  return { name, part, verdict: isSome || part === 'small' ? '' : report.verdict, cases: report.cases.length, problems, seconds: report.seconds };
+}
+
+async function tryNulls({ mode, found, seed, log }: SelftestOptions): Promise<void> {
   for (const server of nullServers) {
+    if (mode === 'quick' && !server.isQuick) continue;
     const { port, close } = await serveNull(server);
     const target = parseTarget({
       schema: 'sidelog-target/1', name: server.name, endpoints: [{ host: '127.0.0.1', port }],
       features: { idempotence: true, conditional: true, streaming: true, http: true, trash: true, 'transfer-leader': true, 'remove-node': true, peers: false },
     }, process.cwd(), new NoHooks());
-    const report = await runOn(target, allCases.filter((it) => isQuick(it)), { scale: NULL_SCALE, seed: options.seed, jobs: 24 });
+    const report = await runOn(target, allCases.filter(isQuick), { scale: NULL_SCALE, seed, jobs: 24 });
     await close();
     const statuses = new Map(report.cases.map(({ id, status }) => [id, status]));
-    nulls.set(server.name, statuses);
-    options.log(`server that ${server.what}: ${[...statuses.values()].filter((status) => status === 'pass').length} of ${statuses.size} pass`);
-    gates.push(nullPasses(server.what, statuses));
+    found.nulls.set(server.name, statuses);
+    const passed = [...statuses.values()].filter((status) => status === 'pass').length;
+    log(`server that ${server.what}: ${passed} of ${statuses.size} pass, ${report.seconds.toFixed(0)} s`);
   }
-  return gates;
 }
-

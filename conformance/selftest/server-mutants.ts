@@ -1,10 +1,39 @@
-// Named faults of our server (mutants)
-export interface ServerMutant {
-  readonly name: string;
-  readonly what: string;
+// The named faults of our server, for the test build alone: each is a change of one place in its
+// sources, switched on by name. A place that no longer fits fails the selftest, which says so; faults
+// that stand in the sources themselves (`mut('name')`, src/wire/mut.ts) are found there.
+import { readFileSync, readdirSync } from 'node:fs';
+import { replicaMutants } from './mutants-replica.ts';
+import { sessionMutants } from './mutants-session.ts';
+import { wireMutants } from './mutants-wire.ts';
+
+export interface Patch {
+  /** Name → what is wrong then. */
+  readonly faults: Readonly<Record<string, string>>;
   readonly file: string;
+  /** Text that is there exactly once. */
   readonly find: string;
+  /** `MUT('name')` is true while that fault is on. */
   readonly replace: string;
 }
 
-export const serverMutants: readonly ServerMutant[] = [];
+export const patches: readonly Patch[] = [...wireMutants, ...sessionMutants, ...replicaMutants];
+
+/** The faults of the table, by the names that cases use: `srv:` and its own. */
+export function patchedFaults(): Set<string> {
+  return new Set(patches.flatMap(({ faults }) => Object.keys(faults)).map((name) => `srv:${name}`));
+}
+
+/** Fault → what is wrong then. */
+export function faultTexts(): Map<string, string> {
+  return new Map(patches.flatMap(({ faults }) => Object.entries(faults)).map(([name, what]) => [`srv:${name}`, what]));
+}
+
+/** All faults: those of the table, and those planted in the sources. */
+export function serverFaults(root = '.'): Set<string> {
+  const faults = patchedFaults().add('srv:far-is-near');
+  for (const file of readdirSync(`${root}/src`, { recursive: true }) as string[]) {
+    if (!file.endsWith('.ts') || file.endsWith('mut.ts')) continue;
+    for (const [, name] of readFileSync(`${root}/src/${file}`, 'utf8').matchAll(/\bmut\('([^']+)'\)/g)) faults.add(`srv:${name}`);
+  }
+  return faults;
+}

@@ -1,0 +1,29 @@
+// The suite can fail: the selftest's quick gate. `npm run conformance:selftest` is all of it.
+import { existsSync } from 'node:fs';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { misfits } from './selftest/build-server.ts';
+import type { Gate } from './selftest/gates.ts';
+import { SecondServer } from './selftest/second-server.ts';
+import { nothingFound } from './selftest/saved.ts';
+import { selftest } from './selftest/selftest.ts';
+
+const test = suite('conformance/selftest');
+const SEED = Number(process.env['SEED'] ?? 1);
+
+test('every fault that the selftest plants into our server has its place in the sources', () => {
+  assert.equal(misfits(process.cwd()), [], 'the line has changed: adapt conformance/selftest/mutants-*.ts, so that the fault is still planted');
+});
+
+test('sound servers pass, and a third of the mutants and the servers that do nothing right are caught', async () => {
+  assert.ok(existsSync('conformance/second/server.py'));
+  if (!SecondServer.isThere()) console.log('# skipped: the second implementation, there is no python3');
+  const log: string[] = [];
+  const gates: Gate[] = await selftest({
+    mode: 'quick', parts: ['plain', 'second', 'nulls', 'proxy', 'faults'], seed: SEED, only: [], found: nothingFound(), log: (line) => void log.push(line),
+  });
+  const broken = gates.filter(({ problems }) => problems.length > 0);
+  assert.equal(broken, [], `SEED=${SEED}\n${log.filter((line) => !line.startsWith('caught')).join('\n')}`);
+});
+
+test.run();

@@ -1,0 +1,77 @@
+// Faults of the connection: handshake, ids, endings, limits (src/wire/session, src/sidecar).
+import type { Patch } from './server-mutants.ts';
+
+const SESSION = 'src/wire/session/session.ts';
+const LIFE = 'src/wire/session/session-life.ts';
+const OUTPUT = 'src/wire/session/session-output.ts';
+const HELLO = 'src/wire/session/hello.ts';
+const OPEN = 'src/wire/session/open-requests.ts';
+
+export const sessionMutants: readonly Patch[] = [
+  { faults: { 'duplicate-id-accepted': 'a request with an open id is carried out too' }, file: OPEN,
+    find: 'if (!this.ids.add(id, op)) return false;', replace: "if (!this.ids.add(id, op)) return MUT('duplicate-id-accepted');" },
+  { faults: { 'id-once': 'an id is never free again' }, file: OPEN,
+    find: 'const value = more ? this.ids.get(id) : this.ids.remove(id);', replace: "const value = more || MUT('id-once') ? this.ids.get(id) : this.ids.remove(id);" },
+  { faults: { 'stray-response-fatal': 'a response to nothing ends the connection' }, file: SESSION,
+    find: 'if (op !== Op.PING || id !== this.pingId || id === 0) return this.noEffect();',
+    replace: "if (op !== Op.PING || id !== this.pingId || id === 0) return MUT('stray-response-fatal') ? this.fail(ErrorCode.MALFORMED) : this.noEffect();" },
+  { faults: { 'cancel-unknown-fatal': 'a CANCEL of nothing ends the connection', 'credit-unknown-fatal': 'a CREDIT for nothing ends the connection' }, file: SESSION,
+    find: 'if (!isMeant) return this.noEffect();',
+    replace: "if (!isMeant && MUT(op === Op.CANCEL ? 'cancel-unknown-fatal' : 'credit-unknown-fatal')) return this.fail(ErrorCode.MALFORMED);\n    if (!isMeant) return this.noEffect();" },
+  { faults: { 'peer-ops-unknown': 'peer ops are unknown ops' }, file: SESSION,
+    find: 'case OpKind.FORBIDDEN:\n', replace: "case OpKind.FORBIDDEN:\n        if (MUT('peer-ops-unknown')) return this.refuse(op, id, ErrorCode.UNKNOWN_OP);\n" },
+  { faults: { 'unknown-op-fatal': 'an unknown op ends the connection' }, file: SESSION,
+    find: '      default:\n        return this.refuse(op, id,', replace: "      default:\n        if (MUT('unknown-op-fatal')) return this.fail(ErrorCode.MALFORMED);\n        return this.refuse(op, id," },
+  { faults: { 'op-before-hello': 'a PING before HELLO is answered' }, file: SESSION,
+    find: "if (op !== Op.HELLO) return this.fail(ErrorCode.OP_NOT_ALLOWED, { message: 'HELLO comes first' });",
+    replace: "if (op === Op.PING && MUT('op-before-hello')) return this.onSessionOp(op, id);\n      if (op !== Op.HELLO) return this.fail(ErrorCode.OP_NOT_ALLOWED, { message: 'HELLO comes first' });" },
+  { faults: { 'second-hello': 'a second HELLO is answered' }, file: SESSION,
+    find: "if (op === Op.HELLO) return this.fail(", replace: "if (op === Op.HELLO) return MUT('second-hello') ? this.onHello(id) : this.fail(" },
+  { faults: { 'max-frame-off-by-one': 'a frame of exactly max_frame is too large' }, file: SESSION,
+    find: 'this.reader.maxFrame = this.config.maxFrame;', replace: "this.reader.maxFrame = this.config.maxFrame - (MUT('max-frame-off-by-one') ? 1 : 0);" },
+  { faults: { 'inflight-fails': 'more than max_inflight requests end the connection' }, file: SESSION,
+    find: 'if (this.requests.inFlight >= this.config.maxInflight && this.isRequest(reader)) {',
+    replace: "if (this.requests.inFlight >= this.config.maxInflight && this.isRequest(reader)) {\n        if (MUT('inflight-fails')) return this.fail(ErrorCode.CONTROL_FLOOD);" },
+  { faults: { 'draining-accepts': 'requests after its GOAWAY are carried out' }, file: SESSION,
+    find: 'private onRequest(op: Op, id: number): void {\n    if (this.state === State.DRAINING) return',
+    replace: "private onRequest(op: Op, id: number): void {\n    if (this.state === State.DRAINING && MUT('draining-accepts')) {\n      if (this.requests.open(id, op)) this.error(id, op, ErrorCode.OVERLOADED);\n      return;\n    }\n    if (this.state === State.DRAINING) return" },
+  { faults: { 'never-is-default': 'idle_ms never is granted and not kept' }, file: SESSION,
+    find: 'this.idle.start(agreement.idleMs);', replace: "this.idle.start(MUT('never-is-default') && agreement.idleMs === 0xffff_ffff ? 5_000 : agreement.idleMs);" },
+
+  { faults: { 'minor-refused': 'a newer minor is refused' }, file: HELLO,
+    find: 'const frameSizeMin =', replace: "if (MUT('minor-refused') && request.minor > 0) throw new FieldError('minor');\n  const frameSizeMin =" },
+  { faults: { 'features-refused': 'unknown feature bits are refused' }, file: HELLO,
+    find: 'const isAnyCluster =', replace: "if (MUT('features-refused') && request.features > 0) throw new FieldError('features');\n  const isAnyCluster =" },
+  { faults: { 'max-frame-strict': 'a max_frame above 2^31 − 1 is refused' }, file: HELLO,
+    find: 'if (request.maxFrame < frameSizeMin) {', replace: "if (request.maxFrame < frameSizeMin || (MUT('max-frame-strict') && request.maxFrame > 0x7fff_ffff)) {" },
+  { faults: { 'idle-not-clamped': 'any wished idle time is granted' }, file: HELLO,
+    find: 'return Math.min(Math.max(wishMs, IDLE_MS_MIN), IDLE_MS_MAX);', replace: "return MUT('idle-not-clamped') ? wishMs : Math.min(Math.max(wishMs, IDLE_MS_MIN), IDLE_MS_MAX);" },
+  { faults: { 'client-name': 'a client that calls itself kafka gets other terms' }, file: HELLO,
+    find: 'idleMs: grantIdle(request.idleMs, config),', replace: "idleMs: MUT('client-name') && request.client === 'kafka' ? 5_000 : grantIdle(request.idleMs, config)," },
+  { faults: { 'peer-plane-accepted': 'a peer plane is taken for plane C' }, file: 'src/wire/session/preface.ts',
+    find: 'return ErrorCode.FORBIDDEN;', replace: "return MUT('peer-plane-accepted') ? 0 : ErrorCode.FORBIDDEN;" },
+  { faults: { 'idle-while-paused': 'idle time passes while the server does not read' }, file: 'src/wire/session/idle-watch.ts',
+    find: 'if (!isReading) this.sinceMs', replace: "if (!isReading && !MUT('idle-while-paused')) this.sinceMs" },
+  { faults: { 'no-flood': 'frames without effect are never too many', 'flood-1000': 'a thousand frames without effect are too many' }, file: 'src/wire/session/flood.ts',
+    find: 'return ++this.count > NO_EFFECT_FRAMES_MAX;', replace: "return ++this.count > (MUT('flood-1000') ? 1_000 : NO_EFFECT_FRAMES_MAX) && !MUT('no-flood');" },
+
+  { faults: { 'waits-limit-100': 'more than 100 waits are too many' }, file: OUTPUT,
+    find: "const max = kind === 'fetch' ?", replace: "const max = MUT('waits-limit-100') ? 100 : kind === 'fetch' ?" },
+  { faults: { 'unbounded-output': 'answers are queued without bound' }, file: OUTPUT,
+    find: 'return this.out.size > OUTPUT_HIGH_SIZE ||', replace: "return MUT('unbounded-output') ? false : this.out.size > OUTPUT_HIGH_SIZE ||" },
+  { faults: { 'unbounded-output': 'answers are queued without bound' }, file: OUTPUT,
+    find: 'return this.out.size < DATA_HIGH_SIZE &&', replace: "return (MUT('unbounded-output') || this.out.size < DATA_HIGH_SIZE) &&" },
+  { faults: { 'unbounded-output': 'answers are queued without bound' }, file: OUTPUT,
+    find: 'for (const buffer of data) this.out.appendForeign(buffer);', replace: "for (const buffer of data) this.out.appendForeign(MUT('unbounded-output') ? Buffer.from(buffer) : buffer);" },
+
+  { faults: { 'stop-without-goaway': 'a server that stops says nothing', 'goaway-drops-inflight': 'what is in flight is dropped at the GOAWAY' }, file: LIFE,
+    find: 'writeGoAway(this.out, { code, class: errorClass(code), graceMs, message, detail: {} });',
+    replace: "if (!MUT('stop-without-goaway')) writeGoAway(this.out, { code, class: errorClass(code), graceMs, message, detail: {} });\n      if (MUT('goaway-drops-inflight')) return this.close();" },
+  { faults: { 'goaway-drops-waits': 'waits are not answered when the connection drains' }, file: LIFE,
+    find: 'if (!this.dead && !this.tellClosed) this.service.goingAway(this);', replace: "if (!this.dead && !this.tellClosed && !MUT('goaway-drops-waits')) this.service.goingAway(this);" },
+  { faults: { 'half-close-drops': 'a half-closed connection is dropped', 'half-close-keeps-subscriptions': 'subscriptions stay when the client has closed its side' }, file: LIFE,
+    find: 'protected endInput(): void {\n    if (this.state < State.READY) return this.close();',
+    replace: "protected endInput(): void {\n    if (MUT('half-close-drops')) return this.destroy();\n    if (MUT('half-close-keeps-subscriptions') && this.requests.size > 0) { this.inputOver = true; return; }\n    if (this.state < State.READY) return this.close();" },
+  { faults: { 'ready-while-stopping': '/readyz says ready while the server stops' }, file: 'src/sidecar.ts',
+    find: "notReady: () => (this.stopping ? 'shutting down' : null),", replace: "notReady: () => (this.stopping && !MUT('ready-while-stopping') ? 'shutting down' : null)," },
+];
