@@ -148,9 +148,19 @@ export class LogFiles {
     await this.#disk.syncDirectory(LOGS);
   }
 
-  /** Takes a log out of the trash to be restored under another uid; returns its folder. */
-  async beginRestore(trashUid: string, descriptor: LogDescriptor): Promise<string> {
+  /**
+   * Takes a log out of the trash to be restored under another uid; returns its folder. `again`: this was
+   * tried with the same uid before, and came as far as it came.
+   */
+  async beginRestore(trashUid: string, descriptor: LogDescriptor, again = false): Promise<string> {
     const folder = `${LOGS}/${RESTORING}${descriptor.uid}`;
+    for (const moved of again ? [folder, `${LOGS}/${descriptor.uid}`] : []) {
+      if (!(await this.#disk.exists(moved))) continue;
+      await this.writeDescriptor(moved, descriptor);
+      await this.#disk.syncDirectory(LOGS);
+      await this.#disk.syncDirectory(TRASH);
+      return moved;
+    }
     // The new descriptor first: from then on a start knows what the folder is to become.
     await this.writeDescriptor(`${TRASH}/${trashUid}`, descriptor);
     await this.#disk.rename(`${TRASH}/${trashUid}`, folder);
@@ -159,8 +169,8 @@ export class LogFiles {
     return folder;
   }
 
-  async endRestore(uid: string): Promise<void> {
-    await this.#disk.rename(`${LOGS}/${RESTORING}${uid}`, `${LOGS}/${uid}`);
+  async endRestore(folder: string, uid: string): Promise<void> {
+    if (folder !== `${LOGS}/${uid}`) await this.#disk.rename(folder, `${LOGS}/${uid}`);
     await this.#disk.syncDirectory(LOGS);
   }
 

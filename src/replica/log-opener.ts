@@ -194,7 +194,7 @@ export class LogOpener {
   }
 
   /** Closes what is not used while too many are open; opens what age retention has to look at. */
-  tick(slots: Iterable<LogSlot>, nowMs: number): void {
+  tick(slots: readonly LogSlot[], nowMs: number): void {
     if (nowMs >= this.#retentionAtMs) this.#openForRetention(slots, nowMs);
     if (this.openCount <= this.#openMax) return;
     const unused: LogSlot[] = [];
@@ -209,7 +209,7 @@ export class LogOpener {
   }
 
   /** One closed log at a time: its upkeep then sees to it, and it is closed like any other. */
-  #openForRetention(slots: Iterable<LogSlot>, nowMs: number): void {
+  #openForRetention(slots: readonly LogSlot[], nowMs: number): void {
     this.#retentionAtMs = nowMs + RETENTION_STEP_MS;
     for (const slot of slots) {
       const { retainMs } = slot.descriptor.settings;

@@ -106,7 +106,8 @@ export class LogReplica implements GroupEvents, PendingVisitor<Session> {
 
   /** Nothing waits for it and nothing is under way, nor do peers need it: it may be closed. */
   get idle(): boolean {
-    return this.group.alone && this.pending.length === 0 && this.readers.count === 0 && this.#pins === 0 && this.overlay.tailLength === 0;
+    const isAsked = this.pending.length > 0 || this.writes.stagedCount > 0 || this.readers.count > 0 || this.#pins > 0;
+    return this.group.alone && !isAsked && this.overlay.tailLength === 0;
   }
 
   /** Settings that ALTER_LOG changed. */

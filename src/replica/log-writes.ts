@@ -43,6 +43,11 @@ export class LogWrites {
     };
   }
 
+  /** Position updates that were judged and are proposed at the end of the turn. */
+  get stagedCount(): number {
+    return this.#staged.length;
+  }
+
   initProducer(session: Session, id: number, name: string, uid: Buffer | null, deadlineMs: number): void {
     const log = this.#log;
     const { overlay, verdict } = log;

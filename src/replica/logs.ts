@@ -41,6 +41,9 @@ export class Logs {
   /** Names that are being created: the second of two waits for the first. */
   readonly #creating = new Map<string, Promise<LogSlot>>();
 
+  /** By log_uid in the trash, what a restore that failed is to become: the next attempt goes on with it. */
+  readonly #restoring = new Map<string, LogDescriptor>();
+
   /** By name, what a failed creation left on disk: it must be gone before another log gets the name. */
   readonly #halfMade = new Map<string, string>();
 
@@ -164,26 +167,24 @@ export class Logs {
       const deleted = this.trash.take(trashUid);
       if (deleted === null) throw new ProtocolError(ErrorCode.LOG_NOT_FOUND);
       try {
-        await this.#checkTrash(trashUid);
+        return await this.#restore(name, deleted);
       } catch (error) {
-        this.trash.add(deleted);
+        this.trash.hold(deleted);
         throw error;
       }
-      const descriptor = { ...this.#newDescriptor(name, deleted.settings), formerUid: trashUid };
-      const folder = await this.#files.beginRestore(trashUid, descriptor).catch(async (error: unknown) => {
-        await this.#backToTrash(deleted);
-        throw error;
-      });
-      await this.#finishRestore(folder, descriptor);
-      return descriptor;
     });
   }
 
-  /** After a restore that failed to begin: what the trash still has as it was can be asked for again. */
-  async #backToTrash(deleted: LogDescriptor): Promise<void> {
-    const found = (await this.#files.findTrash().catch(() => [])).find(({ uid }) => uid === deleted.uid);
-    const { descriptor } = found ?? { descriptor: '' };
-    if (typeof descriptor !== 'string' && descriptor.uid === deleted.uid) this.trash.add(deleted);
+  /** The same restore goes on where it failed before: its files may name the new log_uid already. */
+  async #restore(name: string, deleted: LogDescriptor): Promise<LogDescriptor> {
+    const begun = this.#restoring.get(deleted.uid);
+    if (begun === undefined) await this.#checkTrash(deleted.uid);
+    const descriptor = { ...(begun ?? { ...this.#newDescriptor(name, deleted.settings), formerUid: deleted.uid }), name };
+    this.#restoring.set(deleted.uid, descriptor);
+    const folder = await this.#files.beginRestore(deleted.uid, descriptor, begun !== undefined);
+    await this.#finishRestore(folder, descriptor);
+    this.#restoring.delete(deleted.uid);
+    return descriptor;
   }
 
   /** Nothing is changed for a log that cannot be restored. */
@@ -252,7 +253,7 @@ export class Logs {
     const from = Buffer.from(descriptor.formerUid!, 'hex');
     const generation = await this.#files.generationFolder(folder);
     await relabel(this.#context.disk, generation, from, Buffer.from(descriptor.uid, 'hex'));
-    await this.#files.endRestore(descriptor.uid);
+    await this.#files.endRestore(folder, descriptor.uid);
   }
 
   async #resumeRestore({ folder, uid, descriptor }: FoundLog): Promise<void> {

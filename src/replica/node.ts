@@ -203,7 +203,7 @@ export class Node {
     if (isDue || space.stale) this.#beginTending(nowMs);
     if (!isDue) return;
     this.#spaceAtMs = nowMs;
-    this.logs.opener.tick(this.logs.slots(), nowMs);
+    this.logs.opener.tick([...this.logs.slots()], nowMs);
     this.logs.trash.tick(space.full);
     this.#scrub.tick(this.logs.slots());
   }

@@ -50,16 +50,23 @@ export async function openLog(
   const founding: Configuration = { voters: descriptor.voters ?? [{ replicaId, nodeId }], learners: [] };
   const scan = new RaftScan(loaded.state ?? new ReplicaState(uid), replicaId, founding);
   const log = await openSegments(context, descriptor, uid, directory, scan);
-  await writeFounding(log, scan, founding, descriptor.createdMs);
-  await scan.applyCommitted(log);
-  const stopped = whyStopped(context, descriptor, log, scan);
   let upkeep: LogUpkeep | null = null;
-  const group = await openGroup(context, descriptor, log, scan, stopped, {
-    disk: context.disk,
-    snapshot: () => upkeep!.freshSnapshot(),
-    stage: (offer) => Staging.begin(stagingOptions(context, descriptor, directory), offer),
-    install: reinstall,
-  });
+  let group: RaftGroup;
+  try {
+    await writeFounding(log, scan, founding, descriptor.createdMs);
+    await scan.applyCommitted(log);
+    const stopped = whyStopped(context, descriptor, log, scan);
+    group = await openGroup(context, descriptor, log, scan, stopped, {
+      disk: context.disk,
+      snapshot: () => upkeep!.freshSnapshot(),
+      stage: (offer) => Staging.begin(stagingOptions(context, descriptor, directory), offer),
+      install: reinstall,
+    });
+  } catch (error) {
+    // Whoever asks again opens it again: what is left open now stays open for ever.
+    await log.close().catch(() => {});
+    throw error;
+  }
   const replica = new LogReplica(context, descriptor, log, group, scan.rebuild.state);
   replica.onBroken = (error) => group.broken(`the log and its state disagree: ${error.message}`);
   upkeep = new LogUpkeep(context, replica, snapshots);

@@ -41,13 +41,15 @@ export async function relabel(disk: Disk, directory: string, from: Buffer, to: B
     if (firstIndex > 0) await relabelSegment(disk, path, firstIndex, from, to);
     else if (isSnapshotName(name)) await relabelSnapshot(disk, path, from, to);
   }
+  // A snapshot that was replaced before a crash may not have its name for good yet.
+  await disk.syncDirectory(directory);
 }
 
 async function relabelSegment(disk: Disk, path: string, firstIndex: number, from: Buffer, to: Buffer): Promise<void> {
   const file = await disk.open(path, 'write');
   try {
-    const { bytes, logUid } = await readHead(file, firstIndex, from, to);
-    if (logUid.equals(to)) return;
+    // One that names the new uid already is written again: nobody knows whether it was synced.
+    const bytes = await readHead(file, firstIndex, from, to);
     relabelHead(bytes, to);
     await file.write(bytes, 0, SECTOR_SIZE, 0);
     await file.sync();
@@ -56,7 +58,7 @@ async function relabelSegment(disk: Disk, path: string, firstIndex: number, from
   }
 }
 
-async function readHead(file: DiskFile, firstIndex: number, from: Buffer, to: Buffer): Promise<{ bytes: Buffer; logUid: Buffer }> {
+async function readHead(file: DiskFile, firstIndex: number, from: Buffer, to: Buffer): Promise<Buffer> {
   const bytes = Buffer.alloc(SEGMENT_HEAD_SIZE);
   const size = await file.read(bytes, 0, SEGMENT_HEAD_SIZE, 0);
   const { head, fault } = decodeHead(bytes, size, firstIndex);
@@ -65,7 +67,7 @@ async function readHead(file: DiskFile, firstIndex: number, from: Buffer, to: Bu
   if (!logUid.equals(from) && !logUid.equals(to)) {
     throw new RestoreError(`${file.path} belongs to log ${logUid.toString('hex')}`);
   }
-  return { bytes, logUid };
+  return bytes;
 }
 
 async function relabelSnapshot(disk: Disk, path: string, from: Buffer, to: Buffer): Promise<void> {

@@ -79,6 +79,8 @@ function find(service: NodeService, client: Client, id: number, payload: Reader)
       },
       (error: unknown) => {
         log.unpin();
+        // Its files may have gone under it with the log: what is wrong is that, not the disk.
+        if (log.readRefusal !== 0) return client.fail(id, Op.FIND_OFFSET, log.readRefusal, {});
         const { code, options } = log.readFailure(error);
         client.fail(id, Op.FIND_OFFSET, code, options);
       },

@@ -49,6 +49,8 @@ export function executeWrite(service: NodeService, client: Client, op: Op, id: n
 }
 
 function trim(client: Client, log: LogReplica, id: number, offset: number, deadlineMs: number): void {
+  // It may have been deleted while its files were opened.
+  if (log.readRefusal !== 0) return client.fail(id, Op.TRIM, log.readRefusal, {});
   try {
     log.writes.trim(client.session, id, offset, deadlineMs);
   } catch (error) {
@@ -61,6 +63,7 @@ function trim(client: Client, log: LogReplica, id: number, offset: number, deadl
       },
       (failure: unknown) => {
         log.unpin();
+        if (log.readRefusal !== 0) return client.fail(id, Op.TRIM, log.readRefusal, {});
         const { code, options } = log.readFailure(failure);
         client.fail(id, Op.TRIM, code, options);
       },

@@ -13,6 +13,7 @@ export class Trash {
   /** How long a deleted log is kept. */
   readonly #keepMs: number;
   readonly #entries = new Map<string, LogDescriptor>();
+  readonly #held = new Set<string>();
   #removing: Promise<void> | null = null;
 
   constructor(context: NodeContext, files: LogFiles, keepMs: number) {
@@ -29,6 +30,12 @@ export class Trash {
     this.#entries.set(descriptor.uid, descriptor);
   }
 
+  /** Takes back an entry that could not be restored: somebody wants it, so it does not go before the next start. */
+  hold(descriptor: LogDescriptor): void {
+    this.#held.add(descriptor.uid);
+    this.add(descriptor);
+  }
+
   get(uid: string): LogDescriptor | null {
     return this.#entries.get(uid) ?? null;
   }
@@ -37,6 +44,7 @@ export class Trash {
   take(uid: string): LogDescriptor | null {
     const entry = this.get(uid);
     this.#entries.delete(uid);
+    this.#held.delete(uid);
     return entry;
   }
 
@@ -49,8 +57,9 @@ export class Trash {
 
   /** Removes what has been there long enough, and under `pressure` (no room) the oldest in any case. */
   tick(pressure: boolean): void {
-    if (this.#removing !== null || this.#entries.size === 0) return;
-    const oldest = [...this.#entries.values()].reduce((a, b) => (b.deletedMs! < a.deletedMs! ? b : a));
+    if (this.#removing !== null || this.#entries.size <= this.#held.size) return;
+    const free = [...this.#entries.values()].filter(({ uid }) => !this.#held.has(uid));
+    const oldest = free.reduce((a, b) => (b.deletedMs! < a.deletedMs! ? b : a));
     const { clock } = this.#context;
     const expired = !clock.suspect && clock.nowMs() - oldest.deletedMs! >= this.#keepMs;
     if (!expired && !pressure) return;

@@ -81,6 +81,17 @@ test('a log that cannot be opened leaves no file open, however often it is tried
   }
 });
 
+test('a log whose term cannot be stored cannot be opened, and leaves no file open either', async () => {
+  const { world, client } = await ready();
+  await client.produce('default', records('safe'));
+  const next = await world.crash({ mode: 'process' });
+  const asker = await next.connect();
+  const { openFileCount } = next.disk;
+  next.disk.failNext('sync', 'EIO', /^raft-state/);
+  assert.is((await asker.produce('default', records('a'))).code, 'LOG_STOPPED');
+  assert.is(next.disk.openFileCount, openFileCount);
+});
+
 test('entries that a snapshot knows and no segment has are DATA_LOSS to readers, and hang nobody', async () => {
   const { world, client } = await ready({ segmentBytes: MIB });
   for (let i = 0; i < 4; i++) assert.is((await client.produce('default', sized(600 * 1024))).code, 'OK');

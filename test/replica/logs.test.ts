@@ -3,10 +3,10 @@ import * as assert from 'uvu/assert';
 import { From, Op } from '../../src/wire/ops.ts';
 import {
   alterLogRequest, deleteLogRequest, describeClusterRequest, describeLogRequest, listLogsRequest, removeNodeRequest,
-  transferLeaderRequest,
+  transferLeaderRequest, trimRequest,
 } from '../../src/wire/requests-admin.ts';
 import { describeClusterResponse, describeLogResponse, listLogsResponse, transferLeaderResponse } from '../../src/wire/responses-admin.ts';
-import { putPositionRequest, getPositionRequest } from '../../src/wire/requests-read.ts';
+import { findOffsetRequest, putPositionRequest, getPositionRequest } from '../../src/wire/requests-read.ts';
 import { fenceRequest, initProducerRequest } from '../../src/wire/requests-write.ts';
 import {
   fenceResponse, getPositionResponse, initProducerResponse, putPositionResponse, subscribeResponse,
@@ -14,7 +14,10 @@ import {
 import { Reader } from '../../src/wire/bytes.ts';
 import { batchSize } from '../../src/wire/batch.ts';
 import type { TestClient } from './support.ts';
-import { decode, EMPTY, producerRecords, records, sized, valuesOf, World } from './support.ts';
+import { decode, EMPTY, encode, producerRecords, records, sized, valuesOf, WALL_START_MS, World } from './support.ts';
+
+/** Calls that change something on disk, and `open` without which none is made. */
+const CHANGES: readonly string[] = ['open', 'write', 'sync', 'rename', 'unlink', 'syncDirectory'];
 
 const test = suite('replica/logs');
 
@@ -418,6 +421,88 @@ test('a restore that failed for want of room can be asked for again', async () =
   assert.match(await restore(), /ENOSPC/);
   assert.is(await restore(), 'OK');
   assert.equal(valuesOf((await client.fetch('gone')).value.batches), ['0:a']);
+});
+
+test('a restore that failed at any step can be asked for again at once, under any name, and ends as one log', async () => {
+  const first = await ready();
+  await first.client.createLog('gone', { segmentBytes: 1024 * 1024 });
+  for (let i = 0; i < 3; i++) assert.is((await first.client.produce('gone', sized(700 * 1024))).code, 'OK');
+  await first.client.deleteLog('gone');
+  const { uid } = first.world.node.logs.trash.list('gone')[0]!;
+  const restoreUid = Buffer.from(uid, 'hex');
+  await first.world.stop();
+  for (const code of ['ENOSPC', 'EIO']) {
+    // Every call that changes anything fails once, until a restore goes through undisturbed.
+    for (let nth = 0, failed = true; failed; nth++) {
+      const disk = first.world.disk.after({ mode: 'process' });
+      const world = await World.start({ disk, clock: first.world.clock, createDefault: false, seed: 8 });
+      const client = await world.connect();
+      let left = nth;
+      failed = false;
+      const rule = disk.fail(({ call, path }) => {
+        if (!CHANGES.includes(call) || failed || !/^(logs|trash)/.test(path) || left-- > 0) return null;
+        failed = true;
+        return code;
+      });
+      const answer = await client.createLog('back', { restoreUid });
+      rule();
+      const what = `${code} at call ${nth}: ${answer.code}`;
+      let name = 'back';
+      if (world.node.logs.find('back') === null) {
+        assert.equal(world.node.logs.trash.list('').map((entry) => entry.uid), [uid], `${what}: it is in the trash`);
+        await world.advance(7_200_000);
+        name = 'other';
+        assert.is((await client.createLog(name, { restoreUid })).code, 'OK', `${what}: whoever wants it back can have it`);
+        assert.is((await client.fetch(name, { value: 2 })).code, 'OK', what);
+      }
+      await world.stop();
+      const again = await World.start({ disk: disk.crash({ keep: 'none' }), clock: world.clock, createDefault: false });
+      const reader = await again.connect();
+      for (const offset of [0, 1, 2]) assert.is((await reader.fetch(name, { value: offset })).code, 'OK', what);
+      assert.equal(again.node.logs.list('').map((slot) => slot.name), ['default', name].sort(), what);
+      const names = [...(await again.disk.list('trash')), ...(await again.disk.list('logs'))];
+      assert.is(names.length, 2, `${what}: ${names.join()}`);
+    }
+  }
+});
+
+test('a log that is deleted while a request opens its files is not found', async () => {
+  const ends: (() => void)[] = [];
+  let held = false;
+  const { world, client } = await ready({
+    segmentBytes: 1024 * 1024,
+    diskOptions: { schedule: (end: () => void, { call }: { call: string }) => (held && call === 'open' ? void ends.push(end) : queueMicrotask(end)) },
+  });
+  const requests: [number, Buffer][] = [
+    [Op.FIND_OFFSET, encode(findOffsetRequest, { log: 'x', time: WALL_START_MS + 1500 })],
+    [Op.TRIM, encode(trimRequest, { log: 'x', offset: 1 })],
+  ];
+  // Deleted before the file is open, and while it is being deleted: both are late by one step or another.
+  for (const [op, request] of requests) {
+    for (const early of [true, false]) {
+      await client.createLog('x');
+      for (let i = 0; i < 5; i++) {
+        await client.produce('x', sized(400 * 1024));
+        await world.advance(1000);
+      }
+      await world.node.logs.opener.close(world.node.logs.find('x')!);
+      await client.fetch('x', { value: 4 });
+      held = true;
+      const asked = client.send(op, request);
+      await world.settle();
+      assert.ok(ends.length > 0, 'it waits for a file to be opened');
+      held = false;
+      const deleted = client.send(Op.DELETE_LOG, encode(deleteLogRequest, { log: 'x' }));
+      if (early) await world.settle();
+      for (const end of ends.splice(0)) end();
+      await world.settle();
+      assert.is(client.result(deleted, EMPTY)!.code, 'OK');
+      const answer = client.result(asked, EMPTY);
+      // One that was quicker than the deletion has its result.
+      if (early) assert.is(answer?.code, 'LOG_NOT_FOUND', `op ${op}`);
+      else assert.ok(['OK', 'LOG_NOT_FOUND', 'LEADERSHIP_LOST'].includes(answer?.code ?? 'no answer'), `op ${op}: ${answer?.code}`);
+    }
+  }
 });
 
 test('while a log folder cannot be read nobody is told that a log does not exist', async () => {

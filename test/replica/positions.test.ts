@@ -5,6 +5,7 @@ import { From, Op } from '../../src/wire/ops.ts';
 import { getPositionRequest, listPositionsRequest, putPositionRequest } from '../../src/wire/requests-read.ts';
 import type { PutPositionRequest } from '../../src/wire/requests-read.ts';
 import { getPositionResponse, listPositionsResponse, putPositionResponse } from '../../src/wire/responses-data.ts';
+import type { DiskOperation } from '../support/sim-disk.ts';
 import type { TestClient } from './support.ts';
 import { encode, records, valuesOf, World } from './support.ts';
 
@@ -117,6 +118,32 @@ test('positions beyond the limit are refused with it', async () => {
   assert.is(over.error.detail.limit, 10_000);
   assert.is(over.error.detail.field, 'name');
   assert.is((await put(client, 'p5', 2)).code, 'OK');
+});
+
+test('a log with positions that are not proposed yet is not closed under them', async () => {
+  const ends: (() => void)[] = [];
+  let hold = false;
+  const { world, client } = await ready({
+    openLogsMax: 0,
+    diskOptions: {
+      schedule: (end: () => void, { call, path }: DiskOperation) => (hold && call === 'sync' && path.endsWith('.seg') ? void ends.push(end) : queueMicrotask(end)),
+    },
+  });
+  await put(client, 'app', 1);
+  world.clock.monotonic += 20_000;
+  await world.settle();
+  const id = sendPut(client, 'app', 2);
+  // The tick comes before the end of the turn, in which they are proposed.
+  hold = true;
+  world.node.tick();
+  await world.settle();
+  hold = false;
+  for (const end of ends.splice(0)) end();
+  await world.settle();
+  assert.is(client.result(id, putPositionResponse)?.code, 'OK');
+  await world.advance(20_000);
+  assert.is(world.node.logs.opener.openCount, 0, 'afterwards it is');
+  assert.is((await get(client, 'app')).value.offset, 2);
 });
 
 test.run();
