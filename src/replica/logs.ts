@@ -134,25 +134,37 @@ export class Logs {
 
   /** Rejects with ProtocolError LOG_EXISTS, LOG_STOPPED or INVALID_ARGUMENT, or DiskError. */
   create(name: string, settings: LogSettings): Promise<LogSlot> {
-    return this.#reserve(name, async () => {
-      const descriptor = this.#newDescriptor(name, settings);
-      try {
-        await this.#files.create(descriptor);
-      } catch (error) {
-        this.#halfMade.set(name, descriptor.uid);
-        await this.#discardHalfMade(name).catch(() => {});
-        throw error;
-      }
-      return descriptor;
-    });
+    return this.#reserve(name, () => this.#makeFolder(this.#newDescriptor(name, settings)));
   }
 
-  /** Makes this node's replica of a log that has others elsewhere. Rejects as `create`. */
-  join(descriptor: LogDescriptor): Promise<LogSlot> {
-    return this.#reserve(descriptor.name, async () => {
+  async #makeFolder(descriptor: LogDescriptor): Promise<LogDescriptor> {
+    const { name, uid } = descriptor;
+    try {
       await this.#files.create(descriptor);
-      return descriptor;
-    });
+    } catch (error) {
+      this.#halfMade.set(name, uid);
+      await this.#discardHalfMade(name).catch(() => {});
+      throw error;
+    }
+    return descriptor;
+  }
+
+  /**
+   * Makes this node's replica of a log that has others elsewhere. `descriptor.voters` are the founders of a new
+   * group, the same on each of them and this replica among them; empty for a replica that is to be added to a
+   * group that there is (RaftGroup.changeConfig at its leader). Rejects as `create`; with INVALID_ARGUMENT when this
+   * node had that replica already: it may have forgotten promises, and comes back under another replica id only.
+   */
+  join(descriptor: LogDescriptor): Promise<LogSlot> {
+    const { uid, replicaId, name } = descriptor;
+    if (this.#context.journal.get(Buffer.from(uid, 'hex'), replicaId) !== null) {
+      const message = 'this node had that replica before: it must come back under another replica id';
+      return Promise.reject(new ProtocolError(ErrorCode.INVALID_ARGUMENT, { field: 'replica_id', message }));
+    }
+    // Of a folder that is gone it is known now whose it was.
+    const missing = this.#nameless.indexOf(`${LOGS}/${uid}`);
+    if (missing >= 0) this.#nameless.splice(missing, 1);
+    return this.#reserve(name, () => this.#makeFolder(descriptor));
   }
 
   /** Opens the logs whose other replicas wait for this one. */

@@ -259,11 +259,13 @@ export class Cluster {
     return this.leader!;
   }
 
-  /** All logs open, equal and committed to the end. */
+  /** The logs of all running members open, equal and committed to the end. */
   converged(): boolean {
     const { leader } = this;
     if (leader === null) return false;
-    return this.running.every((member) => member.isOpen && member.log.state === LogState.OPEN &&
+    const { voters, learners } = leader.group.driver.node.config.config;
+    const counts = (member: Member): boolean => [...voters, ...learners].some(({ replicaId }) => replicaId === member.replicaId);
+    return this.running.filter(counts).every((member) => member.isOpen && member.log.state === LogState.OPEN &&
       member.log.lastIndex === leader.log.lastIndex && member.replica.commitIndex === leader.log.lastIndex);
   }
 
