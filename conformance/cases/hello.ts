@@ -33,7 +33,7 @@ async function helloRefused(t: Context, hello: InputOf<'HELLO'>, error: string, 
 export const helloCases = [
   define('first-request', 'Any first request other than HELLO ends the connection with OP_NOT_ALLOWED.', 'HELLO-1',
     { kills: ['status:OP_NOT_ALLOWED', 'srv:op-before-hello'] }, async (t) => {
-      for (const op of [0x02, 0x03, 0x05, 0x10, 0x19, 0x20, 0x32]) {
+      for (const op of [0x02, 0x03, 0x04, 0x05, 0x10, 0x19, 0x20, 0x32]) {
         const client = await prefaced(t);
         client.conn.write(buildFrame({ op, id: 1, payload: Buffer.alloc(6) }));
         await client.endedWith('OP_NOT_ALLOWED');

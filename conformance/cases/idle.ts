@@ -3,8 +3,9 @@ import { area } from '../engine/case.ts';
 import type { Context } from '../engine/context.ts';
 import type { Client } from '../net/client.ts';
 import { batchOf } from '../wire/batch.ts';
-import { FLAG_RESPONSE, buildFrame } from '../wire/frame.ts';
-import { holds, produce, put, waitingFetch } from './help.ts';
+import { errorByName } from '../wire/errors.ts';
+import { FLAG_RESPONSE, buildFrame, buildPreface } from '../wire/frame.ts';
+import { holds, notAnswered, produce, put, waitingFetch } from './help.ts';
 
 const define = area('idle', 'core');
 /** The shortest idle time that a server grants. */
@@ -93,6 +94,8 @@ export const idleCases = [
       // More requests than max_inflight: the server stops reading until the disk answers.
       const ids = Array.from({ length: client.hello.max_inflight + 10 }, () => client.request('PRODUCE', put(log, batchOf('x'))));
       client.request('PING', {}, { id: 60_000 });
+      await t.pause(1_000);
+      await t.hook('slowsync', { ms: 0 }); // the sync that has begun takes its 7 s, those after it do not
       await client.conn.takeFrame('the answer to the PING behind', (f) => f.id === 60_000 || f.op === 4, t.ms(20_000));
       for (const id of ids) await client.okAnswer('PRODUCE', id, t.ms(20_000));
     }),
@@ -123,6 +126,32 @@ export const stopCases = [
           t.equal(goaway.code, 'SHUTTING_DOWN', 'the code of the GOAWAY');
           await client.conn.untilEnded(goaway.graceMs + t.ms(5_000));
         }
+      });
+    }),
+
+  stop('not-ready', 'While a server that stops finishes its requests, connections before HELLO end at once, and a preface that comes now is refused.', 'SESS-43 SESS-44 SESS-10',
+    { needs: ['hook:slowsync'], exclusive: true, kills: ['srv:stop-keeps-handshakes'] }, async (t) => {
+      const client = await t.ready();
+      const log = await t.log(client);
+      const silent = await t.connect({ label: 'before the preface' });
+      const prefaced = await t.client({ label: 'before HELLO' });
+      prefaced.conn.write(buildPreface());
+      await prefaced.conn.takeRaw(8, 'the preface');
+      prefaced.conn.startFraming();
+      await t.hook('slowsync', { ms: 1_500 });
+      const slow = client.request('PRODUCE', put(log, batchOf('slow')));
+      await client.barrier();
+      await whileStopping(t, async () => {
+        await client.goaway(t.ms(10_000));
+        silent.write(buildPreface());
+        await silent.untilEnded(t.ms(1_000));
+        const status = errorByName('SHUTTING_DOWN').code;
+        t.ok(silent.raw.length === 0 || silent.raw.equals(Buffer.from([0xfa, 0x53, 0x4c, 0x47, 0x43, 0, 0, status])), 'a preface refused with SHUTTING_DOWN, or no byte', silent.raw.toString('hex'));
+        await prefaced.conn.untilEnded(t.ms(1_000));
+        const frame = prefaced.conn.inbox[0];
+        if (frame !== undefined) await prefaced.endedWith('SHUTTING_DOWN');
+        notAnswered(t, client, slow, 'a PRODUCE that still waits for the disk');
+        await client.okAnswer('PRODUCE', slow, t.ms(10_000));
       });
     }),
 

@@ -77,13 +77,16 @@ export const readCases = [
       }
     }),
 
-  define('within-max-frame', "No second batch comes that would exceed the client's max_frame.", 'READ-18 FRAME-19',
+  define('within-max-frame', "No second batch comes that would exceed the client's max_frame, and nobody waits for more than fits.", 'READ-18 READ-35 FRAME-19',
     { kills: ['srv:fetch-exceeds-frame', 'raise-max-frame'] }, async (t) => {
       const writer = await t.ready();
       const { max_batch } = writer.hello;
       const log = await t.log(writer);
       for (let i = 0; i < 3; i++) await writer.ok('PRODUCE', put(log, sizedBatch(max_batch - 10)));
       const client = await t.ready({ hello: { max_frame: max_batch + 8_192 } });
+      const most = { log, value: 0n, min_bytes: 0xffff_ffff, max_bytes: 0xffff_ffff, max_wait_ms: 600_000 };
+      const { fields: all } = await client.okAnswer('FETCH', client.request('FETCH', most));
+      t.equal(batchesOf(all.batches).length, 1, 'batches in the answer to a FETCH that waits for more than fits');
       for (let offset = 0n; offset < 3n; offset++) {
         const id = client.request('FETCH', { log, value: offset, max_bytes: 0xffff_ffff });
         const { frame, fields } = await client.okAnswer('FETCH', id);
@@ -238,6 +241,41 @@ export const readCases = [
       notAnswered(t, client, id, 'a FETCH after 3 with committed_end 2');
       await produce(other, log, 'c');
       t.equal((await client.okAnswer('FETCH', id)).fields.committed_end, 3n, 'committed_end of the answer');
+    }),
+
+  define('after-then-min-bytes', 'A FETCH whose `after` has been reached goes on like one without it: it may wait for min_bytes.', 'READ-34 READ-20',
+    { kills: ['strip:after', 'srv:after-ends-wait'] }, async (t) => {
+      const client = await t.ready();
+      const log = await t.log(client);
+      await produce(client, log, 'a');
+      const id = client.request('FETCH', { log, value: 0n, min_bytes: 3_000, max_bytes: 1 << 20, max_wait_ms: 600_000, ext: [after(2n)] });
+      const enough = client.request('FETCH', { log, value: 0n, min_bytes: 1, max_bytes: 1 << 20, max_wait_ms: 600_000, ext: [after(2n)] });
+      await client.barrier();
+      notAnswered(t, client, enough, 'a FETCH after 2 with committed_end 1');
+      await produce(client, log, 'b');
+      t.equal((await client.okAnswer('FETCH', enough)).fields.committed_end, 2n, 'committed_end when `after` is reached');
+      await client.barrier();
+      notAnswered(t, client, id, 'a FETCH of min_bytes 3,000 with less there, its `after` reached');
+      await produce(client, log, 'c'.repeat(3_000));
+      t.equal(batchesOf((await client.okAnswer('FETCH', id)).fields.batches).length, 3, 'batches when there are enough bytes');
+      const short = await client.ok('FETCH', { log, value: 3n, min_bytes: 1, max_bytes: 1 << 20, max_wait_ms: 200, ext: [after(3n)] });
+      t.equal(short.batches.length, 0, 'bytes of batches when the wait of a FETCH whose `after` is reached is over');
+    }),
+
+  define('judged-in-order', 'A read that is wrong in several ways gets the first refusal: log, log_uid, `after`, start, range, prev_term.', 'READ-33 LOG-9',
+    { kills: ['strip:after', 'status:BEHIND', 'strip:log_uid', 'srv:range-before-after'] }, async (t) => {
+      const client = await t.ready();
+      const log = await threeBatches(t, client);
+      const wrongUid = tlv(CRITICAL | 2, Buffer.alloc(16, 9));
+      const wrongTerm = tlv(CRITICAL | 3, u64(U64_MAX));
+      const far = after(1_000n);
+      await client.refused('FETCH', { log: t.name(), value: 99n, ext: [wrongUid, far, wrongTerm] }, 'LOG_NOT_FOUND');
+      await client.refused('FETCH', { log, value: 99n, ext: [wrongUid, far, wrongTerm] }, 'LOG_CHANGED');
+      await client.refused('FETCH', { log, value: 99n, ext: [far, wrongTerm] }, 'BEHIND');
+      if (t.has('conditional')) await client.refused('FETCH', { log, from: FROM.position, position_name: 'none', ext: [far, wrongTerm] }, 'BEHIND');
+      if (t.has('conditional')) await client.refused('FETCH', { log, from: FROM.position, position_name: 'none', ext: [wrongTerm] }, 'POSITION_NOT_FOUND');
+      await client.refused('FETCH', { log, value: 99n, ext: [wrongTerm] }, 'OFFSET_OUT_OF_RANGE');
+      await client.refused('FETCH', { log, value: 2n, ext: [wrongTerm] }, 'LOG_CHANGED', { log_uid: undefined });
     }),
 
   define('prev-term', 'A prev_term that differs from the term of the record before the start gets LOG_CHANGED with the range.', 'READ-14 READ-15',

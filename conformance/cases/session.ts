@@ -2,6 +2,7 @@
 import { area } from '../engine/case.ts';
 import { batchOf } from '../wire/batch.ts';
 import { buildFrame } from '../wire/frame.ts';
+import { sizedBatch } from './batches.ts';
 import { committedEnd, fetch, holds, notAnswered, produce, put, values, waitingFetch } from './help.ts';
 
 const define = area('session', 'core');
@@ -82,6 +83,25 @@ export const sessionCases = [
         await client.conn.flushed();
       }
       t.ok(!client.conn.failed, 'a connection that takes what still comes, for 0.8 s', 'a connection that broke under the bytes');
+    }),
+
+  define('time-to-take-the-rest', 'A client that is slow to read gets what was queued for it and the GOAWAY: the connection is not destroyed before 2 s.', 'SESS-42 SESS-7',
+    { kills: ['srv:destroys-at-once', 'goaway-dropped'] }, async (t) => {
+      const helper = await t.ready({ label: 'helper' });
+      const log = await t.log(helper);
+      for (let i = 0; i < 16; i++) await helper.ok('PRODUCE', put(log, sizedBatch(60_000)));
+      const client = await t.ready();
+      client.rules!.strictIds = false;
+      client.conn.socket.pause();
+      // More than the buffers between the two hold, so that the GOAWAY waits in the server.
+      for (let i = 0; i < 40; i++) client.request('FETCH', { log, from: 1, max_bytes: 1 << 20 });
+      await t.pause(500);
+      client.conn.write(buildFrame({ op: 3, id: 0, payload: Buffer.alloc(6) }), true);
+      await t.pause(1_200);
+      client.conn.socket.resume();
+      const goaway = await client.goaway();
+      t.equal(goaway.code, 'MALFORMED', 'the code of the GOAWAY');
+      t.equal(await client.conn.untilEnded(), 'fin', 'the end of the connection');
     }),
 
   define('client-goaway', "Requests read before a client's GOAWAY are answered, then the connection ends.", 'SESS-18 SESS-17',

@@ -134,8 +134,9 @@ export class Context {
     return this.target.hooks.run(name, { node: this.target.endpoints[0]!.node, ...vars });
   }
 
-  /** Runs the start hook and takes over the address and pid that it prints. */
+  /** Runs the start hook and takes over the address and pid that it prints. Faults are taken back before: a start on a slow disk takes long. */
   async start(): Promise<void> {
+    await this.repair();
     const printed = await this.hook('start');
     const endpoint = this.target.endpoints[0]! as { port: number; pid: number | null; host: string };
     if (typeof printed.port === 'number') endpoint.port = printed.port;
@@ -187,7 +188,8 @@ export class Context {
 
   /** Takes back the faults that the case asked for, however it ended. */
   async repair(): Promise<void> {
-    const used = this.usedHooks;
+    const used = new Set(this.usedHooks);
+    for (const name of ['slowsync', 'failsync', 'clock', 'fill'] as const) this.usedHooks.delete(name);
     if (used.has('slowsync')) await this.hook('slowsync', { ms: 0 });
     if (used.has('failsync')) await this.hook('failsync', { on: 0 });
     if (used.has('clock')) await this.hook('clock', { ms: 0 });

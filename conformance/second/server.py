@@ -189,9 +189,10 @@ class Read:
         return chunks, total
 
     def fetch(self, final):
+        cap = min(self.f["max_bytes"], self.conn.client_frame - 128, MAX_FRAME)  # what fits counts [READ-35]
         number = self.log.holding(self.start)
         have = self.log.written - self.log.batches[number].before if self.start < self.log.end else 0
-        if not final and have < max(1, min(self.f["min_bytes"], self.f["max_bytes"])):  # [READ-19]
+        if not final and have < max(1, min(self.f["min_bytes"], cap)):  # [READ-19]
             return
         if self.waiting and not final and not self.conn.has_room():
             self.conn.hungry[self] = True

@@ -102,6 +102,12 @@ export const replicaMutants: readonly Patch[] = [
   { faults: { 'produce-timeout-overtakes': "a PRODUCE's time may end before that of the one before it" }, file: 'src/replica/log-use.ts',
     find: 'this.lastDeadlineMs = Math.max(this.lastDeadlineMs, nowMs + wait);', replace: "this.lastDeadlineMs = Math.max(MUT('produce-timeout-overtakes') ? 0 : this.lastDeadlineMs, nowMs + wait);" },
 
+  { faults: { 'after-ends-wait': '`after` reached is enough: min_bytes does not count any more' }, file: WAITS,
+    find: 'return this.#final ? this.fail(ErrorCode.BEHIND) : this.#wait(1);',
+    replace: "if (MUT('after-ends-wait')) this.#bytesMin = 1;\n      return this.#final ? this.fail(ErrorCode.BEHIND) : this.#wait(1);" },
+  { faults: { 'range-before-after': 'the range is judged before `after`' }, file: WAITS,
+    find: 'if (log.readRefusal !== 0) return this.fail(log.readRefusal);',
+    replace: "if (log.readRefusal !== 0) return this.fail(log.readRefusal);\n    if (MUT('range-before-after') && this.#spec.from === From.OFFSET && this.#spec.value > log.committedEnd) return this.fail(ErrorCode.OFFSET_OUT_OF_RANGE);" },
   { faults: { 'after-ignored': '`after` is ignored' }, file: WAITS,
     find: 'if (this.#spec.after > log.committedEnd) {', replace: "if (this.#spec.after > log.committedEnd && !MUT('after-ignored')) {" },
   { faults: { 'after-ignored': '`after` is ignored' }, file: STREAM,

@@ -101,7 +101,7 @@ export class OwnServer implements Hooks {
     const output = openSync(this.path('out.log'), 'w');
     const errors = openSync(this.path('err.log'), 'a');
     const argv = [
-      program, 'serve', '--data-dir', this.path('data'), '--listen', `127.0.0.1:${previous?.port ?? 0}`, '--node-name', 'one', '--shutdown-grace', '5s',
+      program, 'serve', '--data-dir', this.path('data'), '--listen', `127.0.0.1:${previous?.port ?? 0}`, '--node-name', 'one', '--shutdown-grace', '3s',
       '--log-format', 'json', ...(this.options.flags ?? []), ...(tls ? ['--tls-cert', this.path('cert.pem'), '--tls-key', this.path('key.pem')] : []),
     ];
     const child = spawn(process.execPath, argv, {
