@@ -46,6 +46,8 @@ export class Counters {
   snapshotsWritten = 0;
   /** Replicas that were brought on by another's snapshot. */
   snapshotsInstalled = 0;
+  /** Damaged ranges that were put back from a peer. */
+  repairs = 0;
   /** Times that reading from clients was stopped because too much waited for the disk. */
   memoryPauses = 0;
 

@@ -7,7 +7,7 @@ import { DiskError } from '../index/disk.ts';
 import { DamageError } from '../segment/damage.ts';
 import { messageOf } from '../segment/disk-advice.ts';
 import { ErrorCode, ProtocolError } from '../wire/errors.ts';
-import type { Staging } from './catch-up/staging.ts';
+import type { Replacement } from './catch-up/replacement.ts';
 import type { NodeContext } from './context.ts';
 import type { LogFiles } from './log-files.ts';
 import type { LogReplica } from './log-replica.ts';
@@ -91,7 +91,7 @@ export class LogOpener {
     let opened: OpenLog;
     try {
       const folder = await this.#files.generationFolder(slot.directory);
-      opened = await openLog(this.#context, slot.descriptor, folder, (staging) => this.reinstall(slot, staging));
+      opened = await openLog(this.#context, slot.descriptor, folder, (replacement) => this.reinstall(slot, replacement));
     } catch (error) {
       return this.#openingFailed(slot, error);
     }
@@ -149,28 +149,28 @@ export class LogOpener {
   }
 
   /** Puts other files in the place of an open replica's, and opens it on them. Never rejects. */
-  async reinstall(slot: LogSlot, staging: Staging): Promise<void> {
+  async reinstall(slot: LogSlot, replacement: Replacement): Promise<void> {
     while (slot.changing !== null) await slot.changing;
     const { replica } = slot;
-    if (this.#stopping || slot.deleted || replica === null || replica.group.refusal === 0) return staging.discard();
-    await this.#exclusively(slot, () => this.#reinstall(slot, replica, staging));
+    if (this.#stopping || slot.deleted || replica === null || replica.group.refusal === 0) return replacement.discard();
+    await this.#exclusively(slot, () => this.#reinstall(slot, replica, replacement));
     await this.open(slot);
   }
 
-  async #reinstall(slot: LogSlot, replica: LogReplica, staging: Staging): Promise<void> {
+  async #reinstall(slot: LogSlot, replica: LogReplica, replacement: Replacement): Promise<void> {
     slot.replica = null;
     replica.group.close();
     try {
       await slot.upkeep!.finish();
       slot.noteLast(replica);
       replica.end(ErrorCode.LEADERSHIP_LOST, ErrorCode.OVERLOADED);
-      await staging.carryOver(replica.log);
-      await staging.putInPlace();
-      this.#context.counters.snapshotsInstalled++;
+      await replacement.replace(replica.log);
+      if (replacement.kind === 'repair') this.#context.counters.repairs++;
+      else this.#context.counters.snapshotsInstalled++;
     } catch (error) {
       // The generation that CURRENT names counts, whichever it is.
       this.#closedBadly(slot, error);
-      await staging.discard();
+      await replacement.discard();
     }
     await this.release(slot, replica);
   }

@@ -3,6 +3,7 @@
 //
 // Invariant: when this resolves, every entry that is known to be committed is applied; and a lone voter
 // leads, in a term above all earlier ones that is on disk, or the log says why it takes no records.
+import { ErrorCode } from '../wire/errors.ts';
 import { Durability } from '../wire/ops.ts';
 import { describeDamage } from '../segment/damage.ts';
 import type { Configuration } from '../raft/config.ts';
@@ -19,6 +20,7 @@ import { SnapshotStore } from './snapshot-store.ts';
 import { removeOtherGenerations } from './generations.ts';
 import { RaftGroup } from './raft-group.ts';
 import type { CatchUpOptions } from './raft-group-options.ts';
+import type { Replacement } from './catch-up/replacement.ts';
 import { Staging } from './catch-up/staging.ts';
 import type { StagingOptions } from './catch-up/staging.ts';
 import { baseName, parentPath } from '../index/disk-path.ts';
@@ -36,7 +38,7 @@ const TICK_MS = 50;
 
 /** Rejects with DiskError, DamageError or Error when not even a read-only log can be had. */
 export async function openLog(
-  context: NodeContext, descriptor: LogDescriptor, directory: string, reinstall: (staging: Staging) => Promise<void>,
+  context: NodeContext, descriptor: LogDescriptor, directory: string, reinstall: (replacement: Replacement) => Promise<void>,
 ): Promise<OpenLog> {
   const folder = parentPath(directory);
   await removeOtherGenerations(context.disk, folder, baseName(directory));
@@ -68,6 +70,7 @@ export async function openLog(
     throw error;
   }
   const replica = new LogReplica(context, descriptor, log, group, scan.rebuild.state);
+  if (scan.garbled) replica.readRefusal = ErrorCode.LOG_STOPPED;
   replica.onBroken = (error) => group.broken(`the log and its state disagree: ${error.message}`);
   upkeep = new LogUpkeep(context, replica, snapshots);
   group.begin();
@@ -100,6 +103,7 @@ async function openGroup(
     nowMs: () => clock.nowMs(),
     defer,
     stopped,
+    garbled: scan.garbled,
     diskFull: () => context.space.exhausted(),
     catchUp,
     report: (event, reason) => context.logEvent('warn', event, { log: descriptor.name, reason }),
@@ -158,9 +162,10 @@ function whyStopped(context: NodeContext, descriptor: LogDescriptor, log: Segmen
   }
   if (log.state === LogState.READ_ONLY) return `how much of the log was durable is not known; ${repair}`;
   if (scan.fault !== '') return `${scan.fault}; ${repair}`;
+  // Peers have what is damaged here.
+  if (!scan.alone) return '';
   if (rebuild.fault !== '') return `${rebuild.fault}; ${repair}`;
   if (rebuild.state.appliedIndex > log.lastIndex) return `entries below a snapshot are missing at the end; ${repair}`;
-  if (!scan.alone) return log.damage.length > 0 ? 'entries are damaged' : '';
   if (rebuild.state.appliedIndex < log.lastIndex) return `entries behind the last snapshot are damaged; ${repair}`;
   return '';
 }

@@ -1,7 +1,10 @@
 // Puts catching up together with one group: who speaks, over what, and what the core is told of it.
 import type { RaftDriver } from '../raft/driver/driver.ts';
-import type { Envelope, NodeId, ReplicaId } from '../raft/types.ts';
+import { memberOf } from '../raft/config.ts';
+import type { Envelope, Index, NodeId, ReplicaId } from '../raft/types.ts';
+import { NOBODY } from '../raft/types.ts';
 import { CatchUpPeer } from './catch-up/catch-up.ts';
+import type { Other } from './catch-up/repairer.ts';
 import type { RaftGroupOptions } from './raft-group-options.ts';
 import type { RaftLogPort } from './raft-log-port.ts';
 
@@ -9,6 +12,8 @@ const SESSIONS = 2 ** 31 - 1;
 
 export function catchUpPeer(options: RaftGroupOptions, driver: RaftDriver, port: RaftLogPort): CatchUpPeer {
   const { log, raft, transport, catchUp, report } = options;
+  const { node } = driver;
+  const commitIndex = (): Index => node.commitIndex;
   const { clusterId, logUid, nodeId, replicaId } = raft.identity;
   const envelope = (to: ReplicaId, toNode: NodeId): Envelope => {
     return { clusterId, logUid, from: replicaId, fromNode: nodeId, to, toNode, term: driver.term };
@@ -20,14 +25,27 @@ export function catchUpPeer(options: RaftGroupOptions, driver: RaftDriver, port:
       log, envelope, send, disk: catchUp.disk, snapshot: catchUp.snapshot,
       loadSome: (from, bytesMax, to) => port.loadSome(from, bytesMax, to),
       drawSession: () => 1 + raft.random(SESSIONS),
+      commitIndex,
+      mayOffer: (from, fromNode) => node.role === 'leader' && memberOf(node.config.config, from)?.nodeId === fromNode,
       done: (wanted, index) => driver.catchUpDone(wanted, index),
       failed: (wanted) => driver.catchUpFailed(wanted),
     },
     {
       envelope, send, stage: catchUp.stage, install: catchUp.install,
-      commitIndex: () => driver.node.commitIndex,
-      mayInstall: () => driver.node.role !== 'leader' && driver.node.serving !== 'lost' && driver.node.serving !== 'stopped',
+      commitIndex,
+      mayInstall: () => node.role !== 'leader' && node.serving !== 'lost' && node.serving !== 'stopped',
       report: (what) => report('catching up has failed', what),
     },
+    {
+      log, envelope, send, commitIndex, install: catchUp.install,
+      leader: () => leaderOf(driver),
+      handOver: () => void driver.transferLeadership(NOBODY),
+      report: (what) => report('repair has failed', what),
+    },
+    options.garbled,
   );
+}
+
+function leaderOf({ node }: RaftDriver): Other | null {
+  return node.role === 'leader' || node.leader === NOBODY ? null : { replicaId: node.leader, nodeId: node.leaderNode };
 }

@@ -13,6 +13,9 @@ import type { RaftLogPort } from './raft-log-port.ts';
 /** Bytes read from disk at once to be applied. */
 const APPLY_BYTES_MAX = 1024 * 1024;
 
+/** How often what could not be read is asked for again. */
+const READ_AGAIN_MS = 1_000;
+
 /** What was read from disk: it counts only while the log still is the one it was read from. */
 interface ReadTail {
   readonly from: Index;
@@ -31,6 +34,9 @@ export class RaftFeed {
   /** Called when a read has ended: false = it failed. */
   readonly #goOn: (read: boolean) => void;
   #reading = false;
+  /** The last read has failed. */
+  #unread = false;
+  #readAgainMs = 0;
   #tail: ReadTail | null = null;
 
   constructor(log: SegmentedLog, port: RaftLogPort, applied: Index, goOn: (read: boolean) => void) {
@@ -40,10 +46,18 @@ export class RaftFeed {
     this.#goOn = goOn;
   }
 
+  /** Whether it is time to ask again for what could not be read: it may be repaired, or have been a passing failure. */
+  readsAgain(nowMs: number): boolean {
+    if (!this.#unread || nowMs < this.#readAgainMs) return false;
+    this.#unread = false;
+    this.#readAgainMs = nowMs + READ_AGAIN_MS;
+    return true;
+  }
+
   /** Applies up to `commitIndex`; false when that takes a read, after which it is to be asked again. */
   apply(commitIndex: Index): boolean {
     while (this.applied < commitIndex && !this.ended) {
-      if (this.#reading) return false;
+      if (this.#reading || this.#unread) return false;
       const from = this.applied + 1;
       const range = this.#log.readCached(from, APPLY_BYTES_MAX, commitIndex);
       if (range === null) {
@@ -64,7 +78,7 @@ export class RaftFeed {
 
   /** Tells of the election and shows what is behind `applied`; false when that takes a read first. */
   showTail(): boolean {
-    if (this.#reading || this.ended) return false;
+    if (this.#reading || this.#unread || this.ended) return false;
     const from = this.applied + 1;
     const to = this.#log.lastIndex;
     const tail = from > to ? [] : this.#tailOf(from, to);
@@ -108,6 +122,7 @@ export class RaftFeed {
     this.#reading = false;
     if (this.ended) return;
     if (range !== null) this.#applyAll(range);
+    else this.#unread = true;
     this.#goOn(range !== null);
   }
 
@@ -120,6 +135,7 @@ export class RaftFeed {
     // Cut off meanwhile: whoever leads now has another tail.
     const stale = buffers === null && this.#log.generation !== generation;
     this.#tail = buffers === null ? null : { from, to, generation, buffers };
-    this.#goOn(buffers !== null || stale);
+    this.#unread = buffers === null && !stale;
+    this.#goOn(!this.#unread);
   }
 }

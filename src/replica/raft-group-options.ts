@@ -6,6 +6,7 @@ import type { Index } from '../raft/types.ts';
 import type { RaftStateJournal } from '../segment/journal.ts';
 import type { SegmentedLog } from '../segment/log.ts';
 import type { Offer } from './catch-up/messages.ts';
+import type { Replacement } from './catch-up/replacement.ts';
 import type { Staging } from './catch-up/staging.ts';
 
 /** How replicas are brought on that need what is compacted away. */
@@ -15,8 +16,8 @@ export interface CatchUpOptions {
   readonly snapshot: () => Promise<{ readonly path: string; readonly index: Index }>;
   /** Begins a new generation of this log's files. Rejects with DiskError. */
   readonly stage: (offer: Offer) => Promise<Staging>;
-  /** Closes this replica, puts the staged files in the place of its own and opens it on them. Never rejects. */
-  readonly install: (staging: Staging) => Promise<void>;
+  /** Closes this replica, puts other files in the place of its own and opens it on them. Never rejects. */
+  readonly install: (replacement: Replacement) => Promise<void>;
 }
 
 export interface RaftGroupOptions {
@@ -30,6 +31,8 @@ export interface RaftGroupOptions {
   readonly defer: (task: () => void) => void;
   /** Why the log takes no records although it can be read; '' = it does take them. */
   readonly stopped: string;
+  /** The replica's state is not that of its log: it serves nothing before it is brought on anew. */
+  readonly garbled: boolean;
   /** A write met a full disk, or the journal could not store a term for want of room. */
   readonly diskFull: () => void;
   readonly catchUp: CatchUpOptions;

@@ -79,10 +79,10 @@ export class RaftGroup implements Group, DriverSink, LogEvents {
     });
     this.#feed = new RaftFeed(options.log, this.#port, log.appliedIndex, (read) => {
       if (read) this.#goOn();
-      else this.#fail('committed entries cannot be read from disk');
+      else this.#cannotRead();
     });
     // Damage keeps the state from following; what is there can be read all the same.
-    this.#feed.ended = options.stopped !== '';
+    this.#feed.ended = options.stopped !== '' || options.garbled;
     const { transport, defer } = options;
     this.#terms = new TermStore(options.journal, options.logUid, options.raft.identity.replicaId);
     this.driver = new RaftDriver(options.raft, { log: this.#port, hardState: this.#terms, transport, sink: this, defer });
@@ -178,8 +178,10 @@ export class RaftGroup implements Group, DriverSink, LogEvents {
     this.#lastTickMs = nowMs;
     if (this.driver.alone) return;
     this.driver.setWaitingReaders(waitingReaders);
-    this.driver.tick(elapsedMs);
     this.#catchUp.tick(nowMs);
+    this.driver.setDamaged(this.#catchUp.damaged);
+    this.driver.tick(elapsedMs);
+    if (this.#feed.readsAgain(nowMs)) this.#goOn();
   }
 
   trimmed(): void {
@@ -242,6 +244,13 @@ export class RaftGroup implements Group, DriverSink, LogEvents {
     this.driver.logReady();
     if (!this.#full.termWasVain) this.#campaignAlone();
     this.#goOn();
+  }
+
+  /** Entries that are to be applied, or shown, cannot be read. */
+  #cannotRead(): void {
+    if (this.driver.alone) return this.#fail('committed entries cannot be read from disk');
+    // Whoever cannot show its tail cannot lead.
+    if (this.#elected && !this.#inOffice) this.driver.transferLeadership(NOBODY);
   }
 
   #fail(reason: string, broken = false): void {

@@ -153,21 +153,37 @@ export class RaftLogPort implements LogPort {
   }
 }
 
-/** The runs of equal terms from the first entry to `toIndex`. Rejects with DiskError or DamageError. */
+/** The runs of equal terms from the first entry to `toIndex`. Rejects with DiskError. */
 export async function readTermRuns(log: SegmentedLog, toIndex: Index): Promise<TermRun[]> {
   const runs: TermRun[] = [];
   for (let from = log.firstIndex; from <= toIndex; ) {
-    const term = await log.ask(() => log.termAt(from));
-    runs.push({ fromIndex: from, term });
+    const term = await termOf(log, from);
+    if (runs.at(-1)?.term !== term) runs.push({ fromIndex: from, term });
     // Terms never go down: where the next one begins is found by halving.
     let low = from;
     let high = toIndex;
     while (low < high) {
       const middle = Math.ceil((low + high) / 2);
-      if ((await log.ask(() => log.termAt(middle))) === term) low = middle;
+      if ((await termOf(log, middle)) === term) low = middle;
       else high = middle - 1;
     }
     from = low + 1;
   }
   return runs;
+}
+
+/**
+ * Where the header of an entry is damaged, the term of what follows the damage: nobody is led astray by it, because
+ * what is below a snapshot is committed, and about committed entries no term is asked.
+ */
+async function termOf(log: SegmentedLog, index: Index): Promise<Term> {
+  for (let at = index; ; ) {
+    try {
+      return await log.ask(() => log.termAt(at));
+    } catch (error) {
+      if (!(error instanceof DamageError)) throw error;
+      at = Math.min(Math.max(error.lastIndex, at) + 1, log.lastIndex);
+      if (at === log.lastIndex) return log.lastTerm;
+    }
+  }
 }

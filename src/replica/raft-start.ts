@@ -56,6 +56,11 @@ export class RaftScan {
     return isSoleVoter(this.config, this.#replicaId);
   }
 
+  /** The state is that of no log: entries were damaged, from which on it was followed for readers only. */
+  get garbled(): boolean {
+    return !this.alone && this.rebuild.fault !== '';
+  }
+
   visit(buffer: Buffer, at: number): void {
     if (isConfigBatch(buffer, at)) {
       this.#note(readConfigBatch(buffer, at) ?? { index: batchIndex(buffer, at), config: null });
@@ -84,7 +89,8 @@ export class RaftScan {
       }
     } catch (error) {
       if (!(error instanceof DamageError)) throw error;
-      rebuild.fault = `entries behind the last snapshot are damaged: ${error.message}`;
+      // Peers have what is damaged here: the rest is applied when it is repaired.
+      if (this.alone) rebuild.fault = `entries behind the last snapshot are damaged: ${error.message}`;
     }
   }
 }
@@ -136,13 +142,14 @@ export async function describeStart(start: RaftStart): Promise<DriverOptions> {
 function servingOf({ log, scan, stopped }: RaftStart, lost: boolean): Serving {
   const forgetful = lost || log.state === LogState.READ_ONLY;
   if (forgetful && !scan.alone) return 'lost';
-  return stopped === '' ? 'ready' : 'stopped';
+  if (stopped !== '') return 'stopped';
+  return scan.garbled || (!scan.alone && log.damage.length > 0) ? 'damaged' : 'ready';
 }
 
 async function describeLog(log: SegmentedLog, scan: RaftScan, stopped: string): Promise<LogDescription> {
   const { firstIndex, lastIndex, lastTerm } = log;
   // What cannot be applied is not the core's affair: it is told that nothing is left to do.
-  const applied = stopped === '' ? scan.rebuild.state.appliedIndex : lastIndex;
+  const applied = stopped === '' ? appliedOf(log, scan) : lastIndex;
   const known = scan.alone || stopped !== '' ? lastIndex : Math.min(lastIndex, Math.max(applied, log.commitIndex));
   const newest = [{ fromIndex: lastIndex, term: lastTerm }];
   return {
@@ -155,4 +162,10 @@ async function describeLog(log: SegmentedLog, scan: RaftScan, stopped: string): 
     appliedIndex: applied,
     configs: scan.configs,
   };
+}
+
+/** What the core may take for applied: of a state that is garbled nothing that it could contradict. */
+function appliedOf(log: SegmentedLog, scan: RaftScan): Index {
+  const { appliedIndex } = scan.rebuild.state;
+  return scan.garbled ? Math.max(log.firstIndex - 1, Math.min(appliedIndex, log.commitIndex, log.lastIndex)) : appliedIndex;
 }

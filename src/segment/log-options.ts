@@ -34,6 +34,16 @@ export interface LogOptions {
   readonly handles?: HandleCache;
 }
 
+/** Where a new log begins; all zero but `index` for one that was never written. */
+export interface LogStart {
+  readonly firstIndex: number;
+  readonly firstOffset: number;
+  readonly termBefore: number;
+  readonly appendTimeBefore: number;
+}
+
+export const BEGINNING: LogStart = { firstIndex: 1, firstOffset: 0, termBefore: 0, appendTimeBefore: 0 };
+
 /** Called in the turn in which a write ended, in order. */
 export interface LogEvents {
   /**

@@ -10,10 +10,11 @@ import type { DamageRange } from './damage.ts';
 import { Flusher } from './flusher.ts';
 import { HandleCache } from './handles.ts';
 import { SegmentList, type SegmentSummary } from './list.ts';
-import { type LogEvents, type LogOptions, LogState } from './log-options.ts';
+import { BEGINNING, type LogEvents, type LogOptions, type LogStart, LogState } from './log-options.ts';
 import { ColdError, Lookup } from './lookup.ts';
 import { Reader, type StoredRange } from './reader.ts';
 import { type RecoveredLog, recoverLog } from './recovery.ts';
+import { isRepairable, repairSegment } from './repair.ts';
 import type { BatchVisitor } from './scan.ts';
 import { type ScrubResult, Scrubber } from './scrub.ts';
 import { Segment, SegmentState } from './segment.ts';
@@ -23,16 +24,6 @@ import { type BatchRange, Tail } from './tail.ts';
 import { TermTable } from './terms.ts';
 import { Trimmer } from './trim.ts';
 import { Truncator } from './truncator.ts';
-
-/** Where a new log begins; all zero but `index` for one that was never written. */
-export interface LogStart {
-  readonly firstIndex: number;
-  readonly firstOffset: number;
-  readonly termBefore: number;
-  readonly appendTimeBefore: number;
-}
-
-const BEGINNING: LogStart = { firstIndex: 1, firstOffset: 0, termBefore: 0, appendTimeBefore: 0 };
 
 export class SegmentedLog {
   /** Bytes of an unsynced group that opening cut off. */
@@ -359,6 +350,20 @@ export class SegmentedLog {
    */
   read(index: number, maxBytes: number, limitIndex: number): Promise<StoredRange> {
     return this.#reader.read(index, maxBytes, limitIndex);
+  }
+
+  /** Whether `range`, one of `damage`, can be put back in its place. */
+  canRepair(range: DamageRange): boolean {
+    return this.#list.segments.some((segment) => isRepairable(segment, range));
+  }
+
+  /**
+   * Puts the entries of a damaged range back; false when `bytes` are not these. Nothing else may use the log,
+   * which is then to be closed and opened anew. Rejects with DiskError.
+   */
+  async repair(range: DamageRange, bytes: Buffer): Promise<boolean> {
+    const segment = this.#list.segments.find((one) => isRepairable(one, range));
+    return segment !== undefined && repairSegment(this.#options.disk, segment, range, bytes);
   }
 
   /** Checks about `budgetBytes` of sealed segments, going on where it last stopped. Rejects with DiskError. */

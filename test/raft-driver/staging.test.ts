@@ -107,6 +107,20 @@ test('they are not when the entry at the snapshot\'s place is another one', asyn
   assert.equal(await install(rig, old, [1, 1, 2]), ['1@1', '2@1', '3@2']);
 });
 
+test('nothing is put in place where it cannot be told whether the old log goes on', async () => {
+  const rig = new Rig();
+  const before = await rig.oldLog([1, 1, 2, 2, 3]);
+  await before.close();
+  const size = batchSize(records('r1'), 0);
+  rig.disk.corrupt(`${FOLDER}/00000001/00000000000000000001.seg`, 4096 + 2 * size + 20);
+  const old = await SegmentedLog.open(rig.logOptions(`${FOLDER}/00000001`), () => {}, 0);
+  assert.is(old.damage.length, 1);
+  let code = '';
+  await install(rig, old, [1, 1, 2]).catch((error: { code: string }) => (code = error.code));
+  assert.is(code, 'DATA_LOSS');
+  assert.not.ok(await rig.disk.exists(`${FOLDER}/CURRENT`));
+});
+
 test('a log that ends before the snapshot, or at it, has nothing to carry', async () => {
   for (const terms of [[1], [1, 1, 2]]) {
     const rig = new Rig();

@@ -273,6 +273,13 @@ export class RaftDriver {
     this.#ended(true);
   }
 
+  /** Entries on this disk are damaged, or are not any more: a damaged replica does not campaign. */
+  setDamaged(damaged: boolean): void {
+    const { serving } = this.node;
+    if (this.#closed || serving === 'stopped' || serving === 'lost' || (serving === 'damaged') === damaged) return;
+    this.node.setServing(damaged ? 'damaged' : 'ready');
+  }
+
   #hardStateStored(sequence: number): void {
     this.#announce();
     this.node.hardStatePersisted(sequence);

@@ -1,8 +1,10 @@
-// Catching up from both sides, as one log's group sees it: what peers say about it comes in here, and the
-// core's wish to bring a replica on.
+// Catching up and repair from both sides, as one log's group sees them: what peers say about it comes in
+// here, and the core's wish to bring a replica on.
 //
 // Invariant: only what names this very replica is heard, and nothing by one that has lost its promises.
-import { FIRST_CATCH_UP_KIND, CatchUpKind, decodeCatchUp } from './messages.ts';
+import { FIRST_CATCH_UP_KIND, CatchUpKind, decodeCatchUp, NO_SESSION } from './messages.ts';
+import { Repairer } from './repairer.ts';
+import type { RepairPorts } from './repairer.ts';
 import { CatchUpSink } from './sink.ts';
 import type { SinkPorts } from './sink.ts';
 import { CatchUpSource } from './source.ts';
@@ -17,11 +19,19 @@ export class CatchUpPeer {
   readonly #identity: Identity;
   readonly #source: CatchUpSource;
   readonly #sink: CatchUpSink;
+  readonly #repairer: Repairer;
 
-  constructor(identity: Identity, source: SourcePorts, sink: SinkPorts) {
+  /** `wantsAll`: this replica cannot use what is on its disk, and is to be brought on anew. */
+  constructor(identity: Identity, source: SourcePorts, sink: Omit<SinkPorts, 'wantsAll'>, repair: RepairPorts, wantsAll: boolean) {
     this.#identity = identity;
     this.#source = new CatchUpSource(source);
-    this.#sink = new CatchUpSink(sink);
+    this.#repairer = new Repairer(repair, wantsAll);
+    this.#sink = new CatchUpSink({ ...sink, wantsAll: () => this.#repairer.wantsAll });
+  }
+
+  /** Entries are damaged here. */
+  get damaged(): boolean {
+    return this.#repairer.damaged;
   }
 
   static takes(message: Buffer): boolean {
@@ -46,6 +56,7 @@ export class CatchUpPeer {
       return;
     }
     if (message.kind === CatchUpKind.Offer) this.#sink.receiveOffer(message);
+    else if (message.kind === CatchUpKind.Part && message.session === NO_SESSION) this.#repairer.receive(message);
     else if (message.kind === CatchUpKind.Part) this.#sink.receivePart(message);
     else this.#source.receive(message);
   }
@@ -53,6 +64,7 @@ export class CatchUpPeer {
   tick(nowMs: number): void {
     this.#source.tick(nowMs);
     this.#sink.tick(nowMs);
+    this.#repairer.tick(nowMs);
   }
 
   /** This replica leads no more. */
@@ -63,5 +75,6 @@ export class CatchUpPeer {
   close(): void {
     this.#source.endAll();
     this.#sink.end();
+    this.#repairer.end();
   }
 }

@@ -14,16 +14,22 @@
 //   WANT  65  u64 session  u8 piece  u64 at
 //   PART  66  u64 session  u8 piece  u64 at  bytes
 //   DONE  67  u64 session  u64 index
+//   ASK   68  (nothing)         "make me an offer": of one whose log is damaged
+//
+// A damaged replica asks any other one for single ranges by WANT and PART with session 0.
 //
 // Invariant: what is said here changes nothing that was promised: it is about committed entries only.
 import { beginMessage, endMessage, readMessage } from '../../raft/codec.ts';
 import type { Envelope, Index, Term } from '../../raft/types.ts';
 import type { Reader } from '../../wire/bytes.ts';
 
-export const CatchUpKind = { Offer: 64, Want: 65, Part: 66, Done: 67 } as const;
+export const CatchUpKind = { Offer: 64, Want: 65, Part: 66, Done: 67, Ask: 68 } as const;
 
 /** Kinds from here on are not the core's. */
 export const FIRST_CATCH_UP_KIND = CatchUpKind.Offer;
+
+/** Entries wanted for a repair: part of no session. */
+export const NO_SESSION = 0;
 
 export const Piece = { SNAPSHOT: 1, ENTRIES: 2 } as const;
 export type Piece = (typeof Piece)[keyof typeof Piece];
@@ -68,13 +74,19 @@ export interface Done extends Envelope {
   readonly index: Index;
 }
 
-export type CatchUpMessage = Offer | Want | Part | Done;
+export interface Ask extends Envelope {
+  readonly kind: typeof CatchUpKind.Ask;
+}
+
+export type CatchUpMessage = Offer | Want | Part | Done | Ask;
 
 export function encodeCatchUp(message: CatchUpMessage): Buffer {
   const w = beginMessage(message.kind, message, message.kind === CatchUpKind.Part ? 32 + message.bytes.length : 64);
-  w.u64(message.session);
   switch (message.kind) {
+    case CatchUpKind.Ask:
+      break;
     case CatchUpKind.Offer:
+      w.u64(message.session);
       w.u64(message.firstIndex);
       w.u64(message.firstOffset);
       w.u64(message.termBefore);
@@ -84,15 +96,18 @@ export function encodeCatchUp(message: CatchUpMessage): Buffer {
       w.u64(message.snapshotSize);
       break;
     case CatchUpKind.Want:
+      w.u64(message.session);
       w.u8(message.piece);
       w.u64(message.at);
       break;
     case CatchUpKind.Part:
+      w.u64(message.session);
       w.u8(message.piece);
       w.u64(message.at);
       w.bytes(message.bytes);
       break;
     case CatchUpKind.Done:
+      w.u64(message.session);
       w.u64(message.index);
       break;
   }
@@ -125,6 +140,8 @@ function readFields(r: Reader, kind: number, envelope: Envelope): CatchUpMessage
       const session = r.u64('session');
       return { ...envelope, kind, session, index: r.u64('index') };
     }
+    case CatchUpKind.Ask:
+      return { ...envelope, kind };
     default:
       return null;
   }

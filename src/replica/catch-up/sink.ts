@@ -7,11 +7,8 @@ import { DiskError } from '../../index/disk.ts';
 import type { Envelope, Index, NodeId, ReplicaId } from '../../raft/types.ts';
 import { CatchUpKind, encodeCatchUp, Piece } from './messages.ts';
 import type { Offer, Part } from './messages.ts';
-import { SILENCE_MS } from './source.ts';
+import { Pull } from './pull.ts';
 import type { Staging } from './staging.ts';
-
-/** A question that was not answered is asked again. */
-const REPEAT_MS = 500;
 
 export interface SinkPorts {
   envelope(to: ReplicaId, toNode: NodeId): Envelope;
@@ -20,6 +17,8 @@ export interface SinkPorts {
   commitIndex(): Index;
   /** This replica does not lead, and may still promise something. */
   mayInstall(): boolean;
+  /** What is here is damaged: an offer is taken also where nothing is missing. */
+  wantsAll(): boolean;
   /** Rejects with DiskError. */
   stage(offer: Offer): Promise<Staging>;
   /** Closes this replica's log, puts the staged one in its place and opens that. Never rejects. */
@@ -27,21 +26,13 @@ export interface SinkPorts {
   report(what: string): void;
 }
 
-/** One question that is out, and who waits for its answer; null = there will be none. */
-interface Question {
-  readonly piece: Piece;
-  readonly at: number;
-  readonly answer: (bytes: Buffer | null) => void;
-}
-
 export class CatchUpSink {
   readonly #ports: SinkPorts;
+  readonly #pull = new Pull();
   #offer: Offer | null = null;
-  #question: Question | null = null;
-  /** Monotonic milliseconds of the last part, and of the last question. */
-  #heardMs = 0;
-  #askedMs = 0;
-  #nowMs = 0;
+  /** What the question that is out asks for. */
+  #piece: Piece = Piece.SNAPSHOT;
+  #at = 0;
   #ended = false;
 
   constructor(ports: SinkPorts) {
@@ -50,41 +41,30 @@ export class CatchUpSink {
 
   receiveOffer(offer: Offer): void {
     if (this.#ended || this.#offer !== null || !this.#ports.mayInstall()) return;
-    if (offer.snapshotIndex <= this.#ports.commitIndex()) return this.#sayDone(offer, this.#ports.commitIndex());
+    if (!this.#isNeeded(offer)) return this.#sayDone(offer, this.#ports.commitIndex());
     this.#offer = offer;
-    this.#heardMs = this.#nowMs;
     void this.#run(offer);
   }
 
   receivePart(part: Part): void {
     const offer = this.#offer;
-    const question = this.#question;
-    if (offer === null || question === null || part.session !== offer.session || part.at !== question.at) return;
-    if (part.fromNode !== offer.fromNode || part.piece !== question.piece) return;
-    this.#heardMs = this.#nowMs;
-    this.#question = null;
-    question.answer(part.bytes);
+    if (offer === null || part.session !== offer.session || part.from !== offer.from || part.fromNode !== offer.fromNode) return;
+    if (this.#pull.waiting && part.piece === this.#piece && part.at === this.#at) this.#pull.answer(part.bytes);
   }
 
   tick(nowMs: number): void {
-    if (this.#nowMs === 0) this.#heardMs = this.#askedMs = nowMs;
-    this.#nowMs = nowMs;
-    const question = this.#question;
-    if (question === null) return;
-    if (nowMs - this.#heardMs >= SILENCE_MS) {
-      this.#question = null;
-      question.answer(null);
-    } else if (nowMs - this.#askedMs >= REPEAT_MS) {
-      this.#ask(question);
-    }
+    this.#pull.tick(nowMs);
   }
 
   /** The replica is being closed: what was staged is removed. */
   end(): void {
     this.#ended = true;
-    const question = this.#question;
-    this.#question = null;
-    question?.answer(null);
+    this.#pull.end();
+  }
+
+  #isNeeded(offer: Offer): boolean {
+    const { commitIndex, wantsAll } = this.#ports;
+    return offer.snapshotIndex > commitIndex() || wantsAll();
   }
 
   async #run(offer: Offer): Promise<void> {
@@ -93,8 +73,7 @@ export class CatchUpSink {
       staging = await this.#ports.stage(offer);
       const fault = (await this.#fetch(offer, staging)) ?? (await staging.check());
       // It may have been brought on by entries meanwhile.
-      const { mayInstall, commitIndex } = this.#ports;
-      if (fault === '' && !this.#ended && mayInstall() && commitIndex() < offer.snapshotIndex) {
+      if (fault === '' && !this.#ended && this.#ports.mayInstall() && this.#isNeeded(offer)) {
         const taken = staging;
         staging = null;
         // This replica, and all of this object, ends there.
@@ -131,19 +110,13 @@ export class CatchUpSink {
   }
 
   #part(piece: Piece, at: number): Promise<Buffer | null> {
-    if (this.#ended) return Promise.resolve(null);
-    return new Promise((answer) => {
-      const question = { piece, at, answer };
-      this.#question = question;
-      this.#ask(question);
-    });
-  }
-
-  #ask({ piece, at }: Question): void {
     const { session, from: replicaId, fromNode } = this.#offer!;
-    this.#askedMs = this.#nowMs;
-    const envelope = this.#ports.envelope(replicaId, fromNode);
-    this.#ports.send(fromNode, encodeCatchUp({ ...envelope, kind: CatchUpKind.Want, session, piece, at }));
+    this.#piece = piece;
+    this.#at = at;
+    const { envelope, send } = this.#ports;
+    return this.#pull.question(() => {
+      send(fromNode, encodeCatchUp({ ...envelope(replicaId, fromNode), kind: CatchUpKind.Want, session, piece, at }));
+    });
   }
 
   #sayDone(offer: Offer, index: Index): void {

@@ -9,16 +9,14 @@ import type { CatchUp } from '../../raft/effects.ts';
 import type { Envelope, Index, NodeId, ReplicaId } from '../../raft/types.ts';
 import { DamageError } from '../../segment/damage.ts';
 import type { SegmentedLog } from '../../segment/log.ts';
-import { CatchUpKind, encodeCatchUp, Piece } from './messages.ts';
-import type { CatchUpMessage, Done, Want } from './messages.ts';
+import { CatchUpKind, encodeCatchUp, NO_SESSION, Piece } from './messages.ts';
+import type { Ask, CatchUpMessage, Done, Want } from './messages.ts';
+import { SILENCE_MS } from './pull.ts';
 
 /** Bytes of one part. */
 const PART_SIZE = 512 * 1024;
 /** An offer that nobody has answered is made again. */
 const REPEAT_MS = 500;
-/** A session is over when the other side was silent for so long. */
-export const SILENCE_MS = 5_000;
-
 export interface SourcePorts {
   readonly log: SegmentedLog;
   readonly disk: Disk;
@@ -30,6 +28,9 @@ export interface SourcePorts {
   loadSome(from: Index, bytesMax: number, to: Index): Promise<readonly Buffer[] | null>;
   /** 1 … 2^31 − 1. */
   drawSession(): number;
+  commitIndex(): Index;
+  /** Whether this replica leads a group that has `from` as a member on `fromNode`. */
+  mayOffer(from: ReplicaId, fromNode: NodeId): boolean;
   done(wanted: CatchUp, index: Index): void;
   failed(wanted: CatchUp): void;
 }
@@ -53,6 +54,8 @@ interface Session {
 export class CatchUpSource {
   readonly #ports: SourcePorts;
   readonly #sessions = new Map<ReplicaId, Session>();
+  /** For whom single entries are being read: what else they ask for meanwhile is asked for again. */
+  readonly #lending = new Set<ReplicaId>();
   #nowMs = 0;
 
   constructor(ports: SourcePorts) {
@@ -77,7 +80,16 @@ export class CatchUpSource {
     void this.#open(session);
   }
 
-  receive(message: Want | Done): void {
+  receive(message: Want | Done | Ask): void {
+    if (message.kind === CatchUpKind.Ask) {
+      const { from: replicaId, fromNode: nodeId } = message;
+      if (this.#ports.mayOffer(replicaId, nodeId) && !this.#sessions.has(replicaId)) this.begin({ replicaId, nodeId, match: 0 });
+      return;
+    }
+    if (message.session === NO_SESSION && message.kind === CatchUpKind.Want) {
+      if (!this.#lending.has(message.from)) void this.#lend(message);
+      return;
+    }
     const session = this.#sessions.get(message.from);
     if (session === undefined || session.id !== message.session || session.wanted.nodeId !== message.fromNode) return;
     session.heardMs = this.#nowMs;
@@ -166,6 +178,20 @@ export class CatchUpSource {
     const { piece, at } = want;
     const part: CatchUpMessage = { ...this.#ports.envelope(replicaId, nodeId), kind: CatchUpKind.Part, session: session.id, piece, at, bytes };
     this.#ports.send(nodeId, encodeCatchUp(part));
+  }
+
+  /** Entries for a repair: of those that are committed, whoever asks. */
+  async #lend(want: Want): Promise<void> {
+    const { log, commitIndex, loadSome, envelope, send } = this.#ports;
+    const { from: replicaId, fromNode, at } = want;
+    const to = commitIndex();
+    if (want.piece !== Piece.ENTRIES || at < log.firstIndex || at > to) return;
+    this.#lending.add(replicaId);
+    const buffers = await loadSome(at, PART_SIZE, to);
+    this.#lending.delete(replicaId);
+    if (buffers === null) return;
+    const part = { ...envelope(replicaId, fromNode), kind: CatchUpKind.Part, session: NO_SESSION, piece: want.piece, at, bytes: Buffer.concat(buffers) };
+    send(fromNode, encodeCatchUp(part));
   }
 
   async #part(session: Session, { piece, at }: Want): Promise<Buffer | null> {

@@ -6,6 +6,7 @@
 import type { Disk, DiskFile } from '../../index/disk.ts';
 import type { Index } from '../../raft/types.ts';
 import { replaceFile } from '../../segment/atomic-file.ts';
+import { DamageError } from '../../segment/damage.ts';
 import { SegmentedLog } from '../../segment/log.ts';
 import type { LogOptions } from '../../segment/log-options.ts';
 import { assert } from '../../wire/assert.ts';
@@ -13,6 +14,7 @@ import * as batch from '../../wire/batch.ts';
 import { CURRENT, nextGeneration } from '../generations.ts';
 import { snapshotName, SnapshotStore } from '../snapshot-store.ts';
 import type { Offer } from './messages.ts';
+import type { Replacement } from './replacement.ts';
 
 /** Bytes of the old log's tail that are carried over at once. */
 const CARRY_BYTES = 1024 * 1024;
@@ -28,7 +30,8 @@ export interface StagingOptions {
   readonly yieldTurn: () => Promise<void>;
 }
 
-export class Staging {
+export class Staging implements Replacement {
+  readonly kind = 'install';
   readonly offer: Offer;
   readonly #options: StagingOptions;
   readonly #directory: string;
@@ -106,6 +109,9 @@ export class Staging {
     await old.whenIdle();
     const to = old.durableIndex;
     if (to <= snapshotIndex || snapshotIndex < old.firstIndex - 1) return;
+    // Then it cannot be told whether the old log goes on from there.
+    const doubt = old.damage.find(({ firstIndex, lastIndex }) => firstIndex <= snapshotIndex && snapshotIndex <= lastIndex);
+    if (doubt !== undefined) throw new DamageError(doubt);
     if ((await old.ask(() => old.termAt(snapshotIndex))) !== snapshotTerm) return;
     const log = this.#log!;
     for (let next = snapshotIndex + 1; next <= to; ) {
@@ -116,6 +122,11 @@ export class Staging {
       await log.whenIdle();
       next = lastIndex + 1;
     }
+  }
+
+  async replace(old: SegmentedLog): Promise<void> {
+    await this.carryOver(old);
+    await this.putInPlace();
   }
 
   /** Makes it the log's generation. Rejects with DiskError; then the old one counts, or after a start the new one. */

@@ -1,0 +1,199 @@
+// A replica whose disk has lost bytes mends itself from its peers, and leads nobody meanwhile.
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { MARK_POSITIONS } from '../../src/segment/mark.ts';
+import { BATCH_HEADER_SIZE } from '../../src/wire/limits.ts';
+import { MessageKind } from '../../src/raft/types.ts';
+import { sized } from '../replica/support.ts';
+import { Cluster, LOG, UID } from './cluster.ts';
+import type { Member } from './cluster.ts';
+
+const test = suite('raft-driver/repair');
+
+const HEAD = 4096;
+const RECORD = 100_000;
+
+/** Three equal logs of several segments. */
+async function filled(options = {}): Promise<{ cluster: Cluster; leader: Member; follower: Member }> {
+  const cluster = await Cluster.start({ cacheBytes: 4096, ...options });
+  const leader = await cluster.elect();
+  const client = await leader.connect();
+  for (let i = 0; i < 25; i++) {
+    const id = client.sendProduce(LOG, sized(RECORD));
+    await cluster.settle();
+    assert.is(client.produced(id)!.code, 'OK');
+  }
+  await cluster.converge();
+  const follower = cluster.members.find((member) => member !== leader)!;
+  return { cluster, leader, follower };
+}
+
+function segments(member: Member): string[] {
+  return member.disk.media.files().map(([path]) => path).filter((path) => path.startsWith(`logs/${UID}/`) && path.endsWith('.seg')).sort();
+}
+
+function segmentBytes(member: Member): Buffer[] {
+  // The marks differ, the entries must not.
+  return segments(member).map((path) => member.disk.contents(path).subarray(HEAD));
+}
+
+async function isWhole(cluster: Cluster, member: Member): Promise<void> {
+  await cluster.until('the repair', () => member.isOpen && member.log.damage.length === 0, 60_000);
+  await cluster.converge();
+  assert.equal(member.log.damage, []);
+  assert.is(member.group.driver.node.serving, 'ready');
+  const other = cluster.members.find((one) => one !== member)!;
+  assert.equal(await member.entries(), await other.entries());
+  // Also on disk, and for a process that remembers nothing.
+  member.crash({ keep: 'none' });
+  await member.start(true);
+  await cluster.converge();
+  assert.equal(member.log.damage, []);
+  assert.equal(await member.entries(), await other.entries());
+}
+
+/** Spoils bytes of a stopped member and starts it again. */
+async function spoilAndStart(member: Member, segment: number, positions: readonly number[]): Promise<void> {
+  member.crash({ keep: 'all' });
+  for (const position of positions) member.disk.corrupt(segments(member)[segment]!, position);
+  await member.start(true);
+}
+
+test('damaged headers in an old segment are put back from the leader, in their place', async () => {
+  const { cluster, leader, follower } = await filled();
+  const before = segmentBytes(follower);
+  await spoilAndStart(follower, 0, [HEAD + 2 * RECORD + 10, HEAD + 3 * RECORD + 10]);
+  assert.ok(follower.log.damage.length > 0);
+  assert.is(follower.group.driver.node.serving, 'damaged');
+  await cluster.until('the repair', () => follower.isOpen && follower.log.damage.length === 0, 60_000);
+  assert.is(follower.world!.node.counters.repairs, 1);
+  assert.is(follower.world!.node.counters.snapshotsInstalled, 0);
+  assert.equal(segmentBytes(follower).slice(0, 2), before.slice(0, 2));
+  assert.is(leader.world!.node.counters.repairs, 0);
+  await isWhole(cluster, follower);
+  await cluster.stop();
+});
+
+test('damage in the newest segment, below what was synced, too; and the log goes on meanwhile', async () => {
+  const { cluster, leader, follower } = await filled();
+  await spoilAndStart(follower, segments(follower).length - 1, [HEAD + BATCH_HEADER_SIZE / 2]);
+  assert.ok(follower.log.damage.length > 0);
+  const client = await leader.connect();
+  const id = client.sendProduce(LOG, sized(1000));
+  await cluster.settle();
+  assert.is(client.produced(id)!.code, 'OK');
+  await isWhole(cluster, follower);
+  await cluster.stop();
+});
+
+test('a damaged body is found by the scrub while the replica runs, at a follower and at the leader', async () => {
+  for (const who of ['leader', 'follower'] as const) {
+    const { cluster, leader, follower } = await filled();
+    const member = who === 'leader' ? leader : follower;
+    member.disk.corrupt(segments(member)[0]!, HEAD + 4 * RECORD + 5000);
+    cluster.onBytes = (kind) => kind <= MessageKind.HigherTerm;
+    await cluster.until('a finding', () => member.group.driver.node.serving === 'damaged', 120_000);
+    assert.not.ok(member.leads);
+    cluster.onBytes = null;
+    await cluster.until('the scrub', () => member.world!.node.counters.repairs === 1, 120_000);
+    await isWhole(cluster, member);
+    await cluster.stop();
+  }
+});
+
+test('a damaged replica votes and acks, and does not campaign', async () => {
+  const { cluster, leader, follower } = await filled();
+  const third = cluster.members.find((member) => member !== leader && member !== follower)!;
+  // Nobody can mend it.
+  cluster.onBytes = (kind) => kind <= MessageKind.HigherTerm;
+  await spoilAndStart(follower, 0, [HEAD + 2 * RECORD + 10]);
+  await cluster.advance(300);
+  third.crash();
+  const client = await leader.connect();
+  const id = client.sendProduce(LOG, sized(1000));
+  await cluster.advance(300);
+  assert.is(client.produced(id)!.code, 'OK', 'its ack made the majority');
+  leader.crash({ keep: 'all' });
+  await third.start(true);
+  const { term } = follower.group;
+  let asked = 0;
+  cluster.onMessage = (message, from) => {
+    if (from === follower.number && message.kind === MessageKind.PreVote) asked++;
+    return true;
+  };
+  await cluster.advance(5000);
+  assert.is(asked, 0);
+  assert.ok(follower.group.term >= term);
+  await leader.start(true);
+  await cluster.elect();
+  assert.is.not(cluster.leader, follower);
+  cluster.onBytes = null;
+  await isWhole(cluster, follower);
+  await cluster.stop();
+});
+
+test('where single entries cannot be put back, everything comes anew: a damaged head, a file that is gone', async () => {
+  for (const spoil of [
+    (member: Member, path: string): unknown => member.disk.corrupt(path, 20),
+    (member: Member, path: string): unknown => member.disk.unlink(path),
+  ]) {
+    const { cluster, follower } = await filled();
+    follower.crash({ keep: 'all' });
+    await spoil(follower, segments(follower)[1]!);
+    await follower.start(true);
+    await cluster.until('the install', () => follower.world!.node.counters.snapshotsInstalled === 1, 60_000);
+    await isWhole(cluster, follower);
+    await cluster.stop();
+  }
+});
+
+test('reads that fail while entries are applied are made again, now and then', async () => {
+  const { cluster, leader, follower } = await filled();
+  follower.crash({ keep: 'all' });
+  const client = await leader.connect();
+  const id = client.sendProduce(LOG, sized(RECORD));
+  await cluster.settle();
+  assert.is(client.produced(id)!.code, 'OK');
+  await follower.start(true);
+  let failed = 0;
+  let failing = true;
+  follower.disk.fail(({ call, path }) => {
+    if (!failing || call !== 'read' || !path.endsWith('.seg')) return null;
+    assert.ok(++failed < 20, 'without a pause');
+    return 'EIO';
+  });
+  await cluster.advance(5000);
+  assert.ok(failed > 1, 'it had to read');
+  failing = false;
+  await cluster.converge();
+  await cluster.stop();
+});
+
+test('a replica that does not know any more how far it had promised is lost: it says nothing under its id', async () => {
+  const { cluster, leader, follower } = await filled();
+  let said = 0;
+  cluster.onBytes = (_kind, _bytes, from) => from !== follower.number || said++ < 0;
+  await spoilAndStart(follower, segments(follower).length - 1, [MARK_POSITIONS[0] + 20, MARK_POSITIONS[1] + 20]);
+  said = 0;
+  await cluster.advance(5000);
+  assert.is(said, 0);
+  assert.is(follower.group.driver.node.serving, 'lost');
+  assert.ok(leader.leads);
+  await cluster.stop();
+});
+
+test('entries that the follower can serve again include those that were damaged', async () => {
+  const { cluster, follower } = await filled();
+  // With a snapshot the state is known although entries below it are damaged.
+  await cluster.until('a snapshot', () => follower.world!.node.counters.snapshotsWritten > 0);
+  await spoilAndStart(follower, 0, [HEAD + 2 * RECORD + 5000]);
+  const client = await follower.connect();
+  const refused = await client.fetch(LOG, { value: 2 });
+  assert.is(refused.code, 'DATA_LOSS');
+  await isWhole(cluster, follower);
+  const again = await (await follower.connect()).fetch(LOG, { value: 2 });
+  assert.is(again.code, 'OK');
+  await cluster.stop();
+});
+
+test.run();
