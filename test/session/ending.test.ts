@@ -4,6 +4,8 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ErrorCode } from '../../src/wire/errors.ts';
 import { FLAG_RESPONSE, Op } from '../../src/wire/ops.ts';
+import { TIMEOUT_MS_MAX } from '../../src/wire/limits.ts';
+import { CLOSE_DRAIN_MS } from '../../src/wire/session/session-life.ts';
 import { IdleVerdict, IdleWatch } from '../../src/wire/session/idle-watch.ts';
 import {
   answerOk, connect, connectReady, EMPTY_EXT, errorOf, frame, goAwayFrame, goAwayOf, hello, pingFrame, PREFACE, produceFrame,
@@ -230,6 +232,36 @@ end('the peer\'s end of stream drops waits and subscriptions; accepted produces 
   answerOk(connection.session, 2);
   connection.host.settle();
   assert.equal(connection.fresh().map((answer) => answer.id), [2]);
+  assert.ok(connection.host.finished);
+});
+
+// Fuzz, SEED=40: a FIN that came while the requests in flight held up parsing was never acted upon.
+end('a peer that ended cannot hold its connection behind requests that are never answered', () => {
+  const connection = connectReady(testConfig({ maxInflight: 2, graceMs: 1_000 }));
+  connection.send(Buffer.concat([produceFrame(2), produceFrame(3), produceFrame(4)]));
+  connection.session.peerEnded(connection.now);
+  connection.host.settle();
+  assert.is(connection.service.count('produce'), 2, 'the third waits for its turn');
+  // No request takes longer than the longest that the protocol knows.
+  connection.tick(TIMEOUT_MS_MAX + 999);
+  assert.not(connection.host.finished || connection.host.destroyed);
+  assert.is(connection.service.count('closed'), 0);
+  connection.tick(2);
+  connection.tick(CLOSE_DRAIN_MS);
+  assert.ok(connection.host.finished || connection.host.destroyed);
+  assert.is(connection.service.count('closed'), 1);
+});
+
+end('what stood behind the requests in flight when the peer ended is still done, in its turn', () => {
+  const connection = connectReady(testConfig({ maxInflight: 2 }));
+  connection.send(Buffer.concat([produceFrame(2), produceFrame(3), produceFrame(4)]));
+  connection.session.peerEnded(connection.now);
+  connection.host.settle();
+  for (const id of [2, 3, 4]) {
+    answerOk(connection.session, id);
+    connection.host.settle();
+  }
+  assert.equal(connection.fresh().map((answer) => [answer.id, answer.status]), [[2, 0], [3, 0], [4, 0]]);
   assert.ok(connection.host.finished);
 });
 
