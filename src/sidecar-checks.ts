@@ -1,9 +1,10 @@
 // What the world outside must be like for a sidecar to start: the data directory, the TLS files, the
 // port, file descriptors. Every failure names the setting that mends it; nothing here is kept open.
 import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { SettingError } from './config.ts';
 import type { Settings } from './config.ts';
+import { HANDLES_DEFAULT } from './segment/handles.ts';
 import { UnixSocketError } from './tls/unix-socket.ts';
 import { formatAddress } from './units.ts';
 
@@ -66,11 +67,33 @@ export function connectionsWithin(connectionsMax: number, descriptors: number | 
   return Math.min(connectionsMax, left);
 }
 
+/** Descriptors of the process itself, of sealed segments (the handle cache) and of what is made and removed at times. */
+const DESCRIPTORS_BESIDE_LOGS = 64 + 2 * HANDLES_DEFAULT;
+/** The newest segment and its index. */
+const DESCRIPTORS_PER_LOG = 2;
+const OPEN_LOGS_MIN = 16;
+
+/** How many logs may be open at once beside so many connections. */
+export function openLogsWithin(connections: number, descriptors: number | null): number {
+  if (descriptors === null) return Infinity;
+  const left = descriptors - connections - DESCRIPTORS_BESIDE_LOGS;
+  return Math.max(OPEN_LOGS_MIN, Math.floor(left / DESCRIPTORS_PER_LOG));
+}
+
 /** The process's limit of open files; null where the system does not say. */
 export function descriptorLimit(): number | null {
   try {
     const match = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'));
     return match === null ? null : Number(match[1]);
+  } catch {
+    return null;
+  }
+}
+
+/** Descriptors that the process has open; null where the system does not say. */
+export function openDescriptors(): number | null {
+  try {
+    return readdirSync('/proc/self/fd').length;
   } catch {
     return null;
   }

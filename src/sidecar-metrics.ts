@@ -2,7 +2,8 @@
 import type { monitorEventLoopDelay } from 'node:perf_hooks';
 import { MetricsText } from './http/metrics.ts';
 import { LATENCY_BOUNDS_MS } from './replica/counters.ts';
-import { slotBytes } from './sidecar-status.ts';
+import { descriptorLimit, openDescriptors } from './sidecar-checks.ts';
+import { slotBytes, stoppedLogs } from './sidecar-status.ts';
 import type { SidecarFacts } from './sidecar-status.ts';
 import { errorName } from './wire/errors.ts';
 import { Op } from './wire/ops.ts';
@@ -39,6 +40,12 @@ export function renderMetrics(facts: SidecarFacts, loopDelay: ReturnType<typeof 
 
   const slots = node.logs.list('');
   text.single('sidelog_logs', 'gauge', 'Named logs.', slots.length);
+  text.single('sidelog_logs_open', 'gauge', 'Logs that are open.', node.logs.opener.openCount);
+  text.single('sidelog_logs_stopped', 'gauge', 'Logs that take no records until an operator acts.', stoppedLogs(node).length);
+  text.single('sidelog_logs_in_trash', 'gauge', 'Deleted logs that can be brought back.', node.logs.trash.size);
+  text.single('sidelog_log_opens_total', 'counter', 'Logs opened.', counters.logsOpened);
+  text.single('sidelog_snapshots_written_total', 'counter', 'Snapshots written.', counters.snapshotsWritten);
+  text.single('sidelog_segments_trimmed_total', 'counter', 'Segment files deleted by trims and retention.', counters.segmentsTrimmed);
   text.metric('sidelog_log_bytes', 'gauge', 'Size of each log that was open since the start.');
   for (const slot of slots) {
     const bytes = slotBytes(slot);
@@ -60,6 +67,11 @@ export function renderMetrics(facts: SidecarFacts, loopDelay: ReturnType<typeof 
   text.single('sidelog_damage_found_total', 'counter', 'Times that opening a log, a read or the background check met damage.', counters.damageFound);
 
   text.single('process_resident_memory_bytes', 'gauge', 'Resident memory.', process.memoryUsage.rss());
+  const openFiles = openDescriptors();
+  if (openFiles !== null) text.single('process_open_fds', 'gauge', 'Open file descriptors.', openFiles);
+  const openFilesMax = descriptorLimit();
+  if (openFilesMax !== null) text.single('process_max_fds', 'gauge', 'File descriptors that may be open.', openFilesMax);
+  text.single('sidelog_clock_suspect', 'gauge', '1 while the wall clock has jumped and is not believed.', node.context.clock.suspect ? 1 : 0);
   text.metric('sidelog_event_loop_delay_seconds', 'gauge', 'Delay of the event loop since the last scrape.');
   const quantile = (percent: number): number => Math.max(0, loopDelay.percentile(percent) / 1e9 - resolutionMs / 1000);
   text.sample('sidelog_event_loop_delay_seconds', quantile(50), { quantile: '0.5' });

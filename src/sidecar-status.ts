@@ -44,8 +44,14 @@ export function nodeStatus(facts: SidecarFacts): Status {
     reserveBytes: space.reserveBytes,
     storageFull: space.full,
     clockSuspect: clock.suspect,
-    stopped: slots.flatMap(stoppedReason),
+    stopped: stoppedLogs(node),
   };
+}
+
+/** Logs that take no records, by name; those that are not served at all by the folder they lie in. */
+export function stoppedLogs({ logs }: Node): { log: string; reason: string }[] {
+  const leftOut = [...logs.leftOut].map(([log, reason]) => ({ log, reason }));
+  return [...logs.list('').flatMap(stoppedReason), ...leftOut];
 }
 
 function stoppedReason(slot: LogSlot): { log: string; reason: string }[] {

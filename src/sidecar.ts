@@ -14,7 +14,7 @@ import { HttpDeadlines } from './http/deadlines.ts';
 import { createHttpHandler, refuseConnect } from './http/handler.ts';
 import type { HttpPorts } from './http/handler.ts';
 import type { LogFields, Logger, LogLevel } from './logger.ts';
-import { connectionsWithin, descriptorLimit, listenError, makeDataDirectory, readTlsFiles } from './sidecar-checks.ts';
+import { connectionsWithin, descriptorLimit, listenError, makeDataDirectory, openLogsWithin, readTlsFiles } from './sidecar-checks.ts';
 import type { TlsFiles } from './sidecar-checks.ts';
 import { renderMetrics } from './sidecar-metrics.ts';
 import { openIdentity, settleIdentity } from './sidecar-identity.ts';
@@ -92,7 +92,8 @@ async function bringUp(settings: Settings, logger: Logger, tls: TlsFiles | null,
   });
   const turn = new Turn();
   const threadPool = Number(process.env['UV_THREADPOOL_SIZE'] ?? POOL_DEFAULT) || POOL_DEFAULT;
-  const config = nodeConfig(settings, identity, threadPool);
+  const room = descriptorsFor(settings, logger);
+  const config = nodeConfig(settings, identity, threadPool, room.openLogs);
   let running: RunningSidecar | null = null;
   const node = await Node.start(
     {
@@ -107,7 +108,7 @@ async function bringUp(settings: Settings, logger: Logger, tls: TlsFiles | null,
     config,
   );
   if (identity.fresh) await settleIdentity(disk, identity);
-  running = new RunningSidecar({ settings, logger, tls, lock, disk, identity, turn, threadPool, config, node });
+  running = new RunningSidecar({ settings, logger, tls, lock, disk, identity, turn, threadPool, config, node, connectionsMax: room.connections });
   await running.listen();
   return running;
 }
@@ -131,6 +132,7 @@ interface Parts {
   readonly threadPool: number;
   /** The node's own: its address is filled in when the port is known. */
   readonly config: ReturnType<typeof nodeConfig>;
+  readonly connectionsMax: number;
   readonly node: Node;
 }
 
@@ -157,7 +159,7 @@ class RunningSidecar implements Sidecar {
     });
     this.httpDeadlines = new HttpDeadlines(this.http, monotonicMs);
     this.listener = new Listener(
-      { address: settings.listen, unixSocket: settings.unixSocket, tls, connectionsMax: connectionsMax(settings, logger) },
+      { address: settings.listen, unixSocket: settings.unixSocket, tls, connectionsMax: parts.connectionsMax },
       {
         turn,
         monotonicMs,
@@ -227,7 +229,7 @@ function monotonicMs(): number {
   return performance.now();
 }
 
-function nodeConfig(settings: Settings, identity: NodeIdentity, threadPool: number) {
+function nodeConfig(settings: Settings, identity: NodeIdentity, threadPool: number, openLogsLimit: number) {
   return {
     nodeName: settings.nodeName,
     nodeId: Buffer.from(identity.nodeId, 'hex'),
@@ -238,6 +240,7 @@ function nodeConfig(settings: Settings, identity: NodeIdentity, threadPool: numb
     maxBatchBytes: settings.maxBatch,
     segmentBytes: settings.segmentBytes,
     logsMax: settings.maxLogs,
+    openLogsLimit,
     memoryLimitBytes: settings.memoryLimit,
     trashKeepMs: settings.trashAfter,
     reserveBytes: settings.reserve ?? -1,
@@ -253,13 +256,14 @@ function createHttp(ports: HttpPorts): HttpServer {
   return http;
 }
 
-function connectionsMax(settings: Settings, logger: Logger): number {
-  const descriptors = descriptorLimit();
-  const allowed = connectionsWithin(settings.maxConnections, descriptors);
-  if (allowed < settings.maxConnections) {
-    logger.log('warn', 'fewer connections than --max-connections', { connections: allowed, openFilesLimit: descriptors });
-  }
-  return allowed;
+/** Shares out the file descriptors there are; says so where they are not enough for what is set. */
+function descriptorsFor(settings: Settings, logger: Logger): { connections: number; openLogs: number } {
+  const openFilesLimit = descriptorLimit();
+  const connections = connectionsWithin(settings.maxConnections, openFilesLimit);
+  const openLogs = openLogsWithin(connections, openFilesLimit);
+  if (connections < settings.maxConnections) logger.log('warn', 'fewer connections than --max-connections', { connections, openFilesLimit });
+  if (openLogs < settings.maxLogs) logger.log('warn', 'fewer logs open at once than --max-logs', { openLogs, openFilesLimit });
+  return { connections, openLogs };
 }
 
 function isTrustedTransport({ socket }: IncomingMessage): boolean {

@@ -2,7 +2,9 @@
 // with few files open. What is asked of a log meanwhile waits in its slot.
 //
 // Invariant: everything that changes a slot (opening, closing, altering, deleting) runs under
-// `slot.changing`, one at a time; only an idle log is closed while the node runs.
+// `slot.changing`, one at a time; only an idle log is closed while the node runs. There are two bounds: above
+// `openMax` logs are closed when they were unused for a while; above `limit` none is opened before another
+// was closed, because file descriptors that run out would stop logs that are in use.
 import { DiskError } from '../index/disk.ts';
 import { DamageError } from '../segment/damage.ts';
 import { messageOf } from '../segment/disk-advice.ts';
@@ -23,21 +25,35 @@ const UNUSED_MS = 10_000;
 const RETENTION_CLOSED_MS = 600_000;
 const RETENTION_STEP_MS = 2_000;
 
+/** How long a log waits for another to be closed while all that may be open are in use. */
+const ROOM_PATIENCE_MS = 1_000;
+
 /** Failures to open that pass by themselves: asked again, the log is opened again. */
 const PASSING = new Set(['ENOSPC', 'EDQUOT', 'EMFILE', 'ENFILE']);
+
+export interface OpenerOptions {
+  /** Logs that may be open at once while they are not used. */
+  readonly openMax: number;
+  /** Logs that may be open at once. */
+  readonly limit: number;
+  readonly slots: () => Iterable<LogSlot>;
+}
 
 export class LogOpener {
   openCount = 0;
   readonly #context: NodeContext;
   readonly #files: LogFiles;
-  readonly #openMax: number;
+  readonly #options: OpenerOptions;
+  /** Being opened: they count against the limit too. */
+  #opening = 0;
+  #wantRoom: (() => void)[] = [];
   #stopping = false;
   #retentionAtMs: number;
 
-  constructor(context: NodeContext, files: LogFiles, openMax: number) {
+  constructor(context: NodeContext, files: LogFiles, options: OpenerOptions) {
     this.#context = context;
     this.#files = files;
-    this.#openMax = openMax;
+    this.#options = options;
     this.#retentionAtMs = context.clock.monotonicMs() + RETENTION_STEP_MS;
   }
 
@@ -61,7 +77,7 @@ export class LogOpener {
   /** Opens a log to see what it has; it does not stay open when too many are. Never rejects. */
   async visit(slot: LogSlot): Promise<void> {
     await this.open(slot);
-    if (this.openCount > this.#openMax && slot.replica?.idle === true) await this.close(slot);
+    if (this.openCount > this.#options.openMax && slot.replica?.idle === true) await this.close(slot);
   }
 
   /** Changes a living log, alone. Rejects with ProtocolError LOG_NOT_FOUND when it was deleted meanwhile. */
@@ -88,12 +104,18 @@ export class LogOpener {
 
   async #open(slot: LogSlot): Promise<void> {
     if (this.#stopping) return slot.failTasks(ErrorCode.SHUTTING_DOWN, 'the node is stopping');
+    if (!(await this.#makeRoom())) {
+      return slot.failTasks(ErrorCode.OVERLOADED, `${this.#options.limit} logs are in use, and for more the limit of open files is too low`);
+    }
     let opened: OpenLog;
+    this.#opening++;
     try {
       const folder = await this.#files.generationFolder(slot.directory);
       opened = await openLog(this.#context, slot.descriptor, folder, (replacement) => this.reinstall(slot, replacement));
     } catch (error) {
       return this.#openingFailed(slot, error);
+    } finally {
+      this.#opening--;
     }
     this.#countDamage(opened.replica);
     slot.replica = opened.replica;
@@ -102,6 +124,28 @@ export class LogOpener {
     this.openCount++;
     this.#context.counters.logsOpened++;
     slot.runTasks(opened.replica);
+  }
+
+  /**
+   * Closes the log that was unused for longest when there are as many as may be, and waits a little while all
+   * are in use; false when they stay so.
+   */
+  async #makeRoom(): Promise<boolean> {
+    const { clock } = this.#context;
+    const untilMs = clock.monotonicMs() + ROOM_PATIENCE_MS;
+    while (this.openCount + this.#opening >= this.#options.limit) {
+      let oldest: LogSlot | null = null;
+      for (const slot of this.#options.slots()) if (isIdle(slot) && (oldest === null || slot.lastUsedMs < oldest.lastUsedMs)) oldest = slot;
+      if (oldest !== null) await this.close(oldest);
+      else if (clock.monotonicMs() >= untilMs || this.#stopping) return false;
+      else await new Promise<void>((resolve) => this.#wantRoom.push(resolve));
+    }
+    return true;
+  }
+
+  /** Lets those who wait for room look again: at each tick of the node. */
+  wake(): void {
+    for (const look of this.#wantRoom.splice(0)) look();
   }
 
   /** What was found damaged, and the files that only the log's state still knows of. */
@@ -194,24 +238,26 @@ export class LogOpener {
   }
 
   /** Closes what is not used while too many are open; opens what age retention has to look at. */
-  tick(slots: readonly LogSlot[], nowMs: number): void {
-    if (nowMs >= this.#retentionAtMs) this.#openForRetention(slots, nowMs);
-    if (this.openCount <= this.#openMax) return;
+  tick(nowMs: number): void {
+    if (nowMs >= this.#retentionAtMs) this.#openForRetention(nowMs);
     const unused: LogSlot[] = [];
-    for (const slot of slots) {
-      const { replica, upkeep } = slot;
+    for (const slot of this.#options.slots()) {
+      const { replica } = slot;
       if (replica === null || slot.changing !== null) continue;
-      if (!replica.idle || !upkeep!.idle) slot.lastUsedMs = nowMs;
+      if (!isIdle(slot) || replica.activity !== slot.activitySeen) slot.lastUsedMs = nowMs;
       else if (nowMs - slot.lastUsedMs >= UNUSED_MS) unused.push(slot);
+      slot.activitySeen = replica.activity;
     }
+    const tooMany = this.openCount - this.#options.openMax;
+    if (tooMany <= 0) return;
     unused.sort((a, b) => a.lastUsedMs - b.lastUsedMs);
-    for (const slot of unused.slice(0, this.openCount - this.#openMax)) void this.close(slot);
+    for (const slot of unused.slice(0, tooMany)) void this.close(slot);
   }
 
   /** One closed log at a time: its upkeep then sees to it, and it is closed like any other. */
-  #openForRetention(slots: readonly LogSlot[], nowMs: number): void {
+  #openForRetention(nowMs: number): void {
     this.#retentionAtMs = nowMs + RETENTION_STEP_MS;
-    for (const slot of slots) {
+    for (const slot of this.#options.slots()) {
       const { retainMs } = slot.descriptor.settings;
       if (retainMs === 0 || slot.replica !== null || slot.changing !== null || slot.failure !== '') continue;
       if (nowMs - slot.lastUsedMs < RETENTION_CLOSED_MS) continue;
@@ -224,5 +270,10 @@ export class LogOpener {
   /** No log is opened from here on. */
   stop(): void {
     this.#stopping = true;
+    this.wake();
   }
+}
+
+function isIdle({ replica, upkeep, changing }: LogSlot): boolean {
+  return replica !== null && changing === null && replica.idle && upkeep!.idle;
 }

@@ -56,6 +56,8 @@ export class LogReplica implements GroupEvents, PendingVisitor<Session> {
   /** Called when the replica cannot go on: committed entries and its state disagree. */
   onBroken: ((error: Error) => void) | null = null;
 
+  /** Goes up whenever it is written to or read. */
+  activity = 0;
   /** Batch bytes appended since it was opened. */
   appendedBytes = 0;
 
@@ -172,6 +174,7 @@ export class LogReplica implements GroupEvents, PendingVisitor<Session> {
     this.#bytes.push(dataBytes);
     const size = end - start;
     this.appendedBytes += size;
+    this.activity++;
     this.#unwrittenBytes += size;
     context.space.accepted(size);
     context.memory.add(size);
@@ -360,6 +363,7 @@ export class LogReplica implements GroupEvents, PendingVisitor<Session> {
   }
 
   countRead(bytes: number): void {
+    this.activity++;
     this.context.counters.readBytesOut += bytes;
   }
 

@@ -28,6 +28,8 @@ export class LogSlot {
   failure = '';
   /** Monotonic milliseconds of the last use, to find the one to close. */
   lastUsedMs = 0;
+  /** `activity` of the replica at the last tick. */
+  activitySeen = 0;
   /** What DESCRIBE says about it while it is closed; null before it was open once. */
   figures: LogFigures | null = null;
   #tasks: LogTask[] = [];

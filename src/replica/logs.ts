@@ -20,6 +20,8 @@ export interface LogsOptions {
   readonly logsMax: number;
   /** Logs that may be open at once; more are open only while they are in use. */
   readonly openLogsMax: number;
+  /** Logs that may be open at once in any case. */
+  readonly openLogsLimit: number;
   readonly trashKeepMs: number;
 }
 
@@ -36,6 +38,8 @@ export class Logs {
   readonly #context: NodeContext;
   readonly #options: LogsOptions;
   readonly #byName = new Map<string, LogSlot>();
+  /** By folder, why the log in it is not served. */
+  readonly leftOut = new Map<string, string>();
   /** Folders of which it cannot be told whose they are: any name that is not found may be theirs. */
   readonly #nameless: string[] = [];
   /** Names that are being created: the second of two waits for the first. */
@@ -51,7 +55,8 @@ export class Logs {
     this.#context = context;
     this.#options = options;
     this.#files = new LogFiles(context.disk);
-    this.opener = new LogOpener(context, this.#files, options.openLogsMax);
+    const { openLogsMax: openMax, openLogsLimit: limit } = options;
+    this.opener = new LogOpener(context, this.#files, { openMax, limit, slots: () => this.slots() });
     this.trash = new Trash(context, this.#files, options.trashKeepMs);
   }
 
@@ -100,15 +105,20 @@ export class Logs {
     for (const uid of missingFolders(this.#context.journal.list(), [...logs, ...restoring, ...trash])) {
       this.#nameless.push(`${LOGS}/${uid}`);
       const reason = 'its folder is missing: put it back from a backup, or give it up with "sidelog verify --accept-loss"';
-      this.#context.logEvent('error', 'log left out', { folder: `${LOGS}/${uid}`, reason });
+      this.#leaveOut(`${LOGS}/${uid}`, reason);
     }
+  }
+
+  #leaveOut(folder: string, reason: string): void {
+    this.leftOut.set(folder, reason);
+    this.#context.logEvent('error', 'log left out', { folder, reason });
   }
 
   async #startLog({ folder, uid, descriptor }: FoundLog): Promise<void> {
     if (typeof descriptor === 'string' || descriptor.uid !== uid) {
       const reason = typeof descriptor === 'string' ? descriptor : 'it names another log_uid';
       if (typeof descriptor === 'string') this.#nameless.push(folder);
-      this.#context.logEvent('error', 'log left out', { folder, reason });
+      this.#leaveOut(folder, reason);
       return;
     }
     if (descriptor.deletedMs !== undefined) {
@@ -119,7 +129,7 @@ export class Logs {
     }
     const other = this.find(descriptor.name);
     if (other === null) this.#byName.set(descriptor.name, new LogSlot(descriptor));
-    else this.#context.logEvent('error', 'log left out', { folder, reason: `its name belongs to ${other.uid}` });
+    else this.#leaveOut(folder, `its name belongs to ${other.uid}`);
   }
 
   #startTrash({ folder, uid, descriptor }: FoundLog): void {
@@ -164,6 +174,7 @@ export class Logs {
     // Of a folder that is gone it is known now whose it was.
     const missing = this.#nameless.indexOf(`${LOGS}/${uid}`);
     if (missing >= 0) this.#nameless.splice(missing, 1);
+    this.leftOut.delete(`${LOGS}/${uid}`);
     return this.#reserve(name, () => this.#makeFolder(descriptor));
   }
 
@@ -271,14 +282,14 @@ export class Logs {
   async #resumeRestore({ folder, uid, descriptor }: FoundLog): Promise<void> {
     if (typeof descriptor === 'string' || descriptor.formerUid === undefined || this.find(descriptor.name) !== null) {
       if (typeof descriptor === 'string') this.#nameless.push(folder);
-      this.#context.logEvent('error', 'log left out', { folder, reason: 'it cannot be restored under its name' });
+      this.#leaveOut(folder, 'it cannot be restored under its name');
       return;
     }
     try {
       await this.#finishRestore(folder, descriptor);
     } catch (error) {
       if (!(error instanceof RestoreError)) throw error;
-      this.#context.logEvent('error', 'log left out', { folder, reason: error.message });
+      this.#leaveOut(folder, error.message);
       return;
     }
     await this.#startLog({ folder: `${LOGS}/${uid}`, uid, descriptor });

@@ -79,6 +79,8 @@ export interface NodeConfig {
   readonly incarnation?: number;
   readonly raft?: RaftSettings;
   readonly openLogsMax?: number;
+  /** Logs that may be open at once, in use or not: what the file descriptors are enough for. */
+  readonly openLogsLimit?: number;
   /** Bytes of tail cache per log. */
   readonly cacheBytes?: number;
   readonly waitsMax?: number;
@@ -116,7 +118,8 @@ export class Node {
     this.#deadlines = new DeadlineQueue(nowMs);
     this.#ballastAtMs = nowMs + BALLAST_EVERY_MS;
     const { logsMax, trashKeepMs } = config;
-    this.logs = new Logs(context, { logsMax, openLogsMax: config.openLogsMax ?? OPEN_LOGS_DEFAULT, trashKeepMs });
+    const { openLogsMax = OPEN_LOGS_DEFAULT, openLogsLimit = Infinity } = config;
+    this.logs = new Logs(context, { logsMax, openLogsMax: Math.min(openLogsMax, openLogsLimit), openLogsLimit, trashKeepMs });
     this.#scrub = new Scrub(context);
     this.#inbox = new PeerInbox(this.logs);
     this.service = new NodeService({
@@ -178,6 +181,7 @@ export class Node {
 
   async #begin(config: NodeConfig): Promise<void> {
     await this.context.space.measure();
+    if (this.context.space.full) this.#saySpace();
     await this.logs.start();
     this.logs.openShared();
     if (!config.createDefault || this.logs.find('default') !== null) return;
@@ -199,11 +203,12 @@ export class Node {
     const nowMs = clock.monotonicMs();
     this.#deadlines.tick(nowMs);
     for (const slot of this.logs.slots()) tickSlot(slot, nowMs);
+    this.logs.opener.wake();
     const isDue = nowMs - this.#spaceAtMs >= SPACE_EVERY_MS;
     if (isDue || space.stale) this.#beginTending(nowMs);
     if (!isDue) return;
     this.#spaceAtMs = nowMs;
-    this.logs.opener.tick([...this.logs.slots()], nowMs);
+    this.logs.opener.tick(nowMs);
     this.logs.trash.tick(space.full);
     this.#scrub.tick(this.logs.slots());
   }
@@ -227,11 +232,13 @@ export class Node {
       if (!(error instanceof DiskError)) throw error;
       logEvent('warn', 'disk space unknown', { reason: error.message });
     }
-    if (space.full === wasFull) return;
-    logEvent(space.full ? 'error' : 'info', space.full ? 'disk nearly full' : 'disk has room again', {
-      freeBytes: space.freeBytes,
-      reserveBytes: space.reserveBytes,
-    });
+    if (space.full !== wasFull) this.#saySpace();
+  }
+
+  #saySpace(): void {
+    const { space, logEvent } = this.context;
+    const { full, freeBytes, reserveBytes } = space;
+    logEvent(full ? 'error' : 'info', full ? 'disk nearly full' : 'disk has room again', { freeBytes, reserveBytes });
   }
 
   /** Finishes what was accepted, writes snapshots, closes all files. */

@@ -10,7 +10,7 @@ import { buildIndex } from './index-build.ts';
 import { type Segment, SegmentState } from './segment.ts';
 
 /** Sealed segments that may be open at once; each has two descriptors and its mapped index. */
-const HANDLES_DEFAULT = 128;
+export const HANDLES_DEFAULT = 128;
 
 export interface HandleCacheOptions {
   readonly disk: Disk;

@@ -304,6 +304,9 @@ test('a log opened on a full disk can be read, and takes records when there is r
   await first.client.produce('default', records('a'));
   await first.world.stop();
   const rule = first.world.disk.fail(({ call, path }) => (call === 'write' && path.startsWith('raft-state') ? 'ENOSPC' : null));
+  const noRoom = { reserveBytes: 2 ** 52 };
+  const full = await World.start({ disk: first.world.disk.after({ mode: 'process' }), clock: first.world.clock, createDefault: false, ...noRoom });
+  assert.equal(full.events.map(({ event }) => event), ['disk nearly full'], 'it says so at once');
   const world = await World.start({ disk: first.world.disk, clock: first.world.clock, createDefault: false });
   const client = await world.connect();
   assert.equal(valuesOf((await client.fetch('default')).value.batches), ['0:a']);

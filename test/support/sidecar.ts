@@ -3,7 +3,7 @@
 // end of the process, also when a test fails.
 import { spawn } from 'node:child_process';
 import type { ChildProcess, SpawnOptions } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
@@ -35,11 +35,21 @@ export function temporaryFolder(): string {
   return folder;
 }
 
+/** The same in memory where there is such a place: for tests of many files that are not about the disk. */
+export function memoryFolder(): string {
+  if (!existsSync('/dev/shm')) return temporaryFolder();
+  const folder = mkdtempSync('/dev/shm/sidelog-test-');
+  folders.push(folder);
+  return folder;
+}
+
 export interface RunOptions {
   readonly input?: string | Buffer | undefined;
   readonly env?: Record<string, string> | undefined;
   readonly cwd?: string | undefined;
   readonly stdio?: SpawnOptions['stdio'] | undefined;
+  /** File descriptors that it may have. */
+  readonly openFiles?: number;
   /** As another user, where that is permitted. */
   readonly uid?: number;
   readonly gid?: number;
@@ -61,7 +71,9 @@ export function cleanEnvironment(extra: Record<string, string> = {}): NodeJS.Pro
 
 /** Starts `sidelog ARGS`; ended by force with this process. */
 export function spawnSidelog(args: readonly string[], options: RunOptions = {}): ChildProcess {
-  const child = spawn(process.execPath, [BUILT, ...args], {
+  const command = [process.execPath, BUILT, ...args];
+  if (options.openFiles !== undefined) command.unshift('sh', '-c', `ulimit -n ${options.openFiles}; exec "$0" "$@"`);
+  const child = spawn(command[0]!, command.slice(1), {
     env: cleanEnvironment(options.env), cwd: options.cwd, stdio: options.stdio ?? ['pipe', 'pipe', 'pipe'],
     ...(options.uid === undefined ? {} : { uid: options.uid, gid: options.gid }),
   });
@@ -164,6 +176,15 @@ export function residentBytes(pid: number): number | null {
 export function skipUnless(condition: boolean, reason: string): boolean {
   if (!condition) console.log(`\n# skipped: ${reason}`);
   return condition;
+}
+
+/** File descriptors that a process has open; null where there is no /proc. */
+export function openFiles(pid: number): number | null {
+  try {
+    return readdirSync(`/proc/${pid}/fd`).length;
+  } catch {
+    return null;
+  }
 }
 
 /** Whether a program is on the PATH. */
