@@ -9,19 +9,10 @@ import { cpus, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
-const { values } = parseArgs({
-  options: {
-    quick: { type: 'boolean', default: false },
-    json: { type: 'boolean', default: false },
-    transport: { type: 'string', default: 'plain' },
-    case: { type: 'string' },
-    node: { type: 'string', default: process.execPath },
-    dir: { type: 'string', default: tmpdir() },
-    help: { type: 'boolean', default: false },
-  },
-});
+const USAGE = 'usage: npm run bench -- [--quick] [--json] [--transport plain|tls] [--case P1,P2,…] [--node PATH] [--dir DIR]';
+const values = readOptions();
 if (values.help || !['plain', 'tls'].includes(values.transport)) {
-  console.log('usage: npm run bench -- [--quick] [--json] [--transport plain|tls] [--case P1,P2,…] [--node PATH] [--dir DIR]');
+  console.log(USAGE);
   process.exit(values.help ? 0 : 2);
 }
 
@@ -281,4 +272,22 @@ function median(list, key) {
 function say(line) {
   if (values.json) console.error(line);
   else console.log(line);
+}
+
+function readOptions() {
+  const options = {
+    quick: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
+    transport: { type: 'string', default: 'plain' },
+    case: { type: 'string' },
+    node: { type: 'string', default: process.execPath },
+    dir: { type: 'string', default: tmpdir() },
+    help: { type: 'boolean', default: false },
+  };
+  try {
+    return parseArgs({ options }).values;
+  } catch (error) {
+    console.error(`bench: ${error.message}\n${USAGE}`);
+    process.exit(2);
+  }
 }
