@@ -33,7 +33,7 @@ export async function buildConformance(options = {}) {
     minifyWhitespace: true,
     legalComments: 'none',
     banner: { js: '#!/usr/bin/env node' },
-    define: { __REQUIREMENTS__: JSON.stringify(found.requirements), __SUITE_VERSION__: JSON.stringify(`1.0.${version.split('.')[2]}`) },
+    define: { __REQUIREMENTS__: JSON.stringify(found.requirements), __SUITE_VERSION__: JSON.stringify(`1.0.${version.split('.')[2]}`), __VECTORS_README__: JSON.stringify(readFileSync(join(ROOT, 'conformance/vectors/README.md'), 'utf8')) },
   });
   chmodSync(join(ROOT, 'dist/conformance.mjs'), 0o755);
   await build({ ...COMMON, entryPoints: ['conformance/targets/sidelog.ts'], outfile: 'build/conformance/target.mjs', packages: 'external' });

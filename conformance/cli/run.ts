@@ -2,7 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { execute } from '../engine/execute.ts';
 import type { Level } from '../engine/case.ts';
-import { PROFILES } from '../engine/case.ts';
+import { PROFILES, matches } from '../engine/case.ts';
 import type { Report } from '../engine/result.ts';
 import { cases } from '../engine/suite.ts';
 import { loadTarget } from '../engine/target.ts';
@@ -14,7 +14,7 @@ import { UsageError, parseArgs } from './args.ts';
 import type { Args } from './args.ts';
 
 const VALUED = [
-  'target', 'spec', 'profile', 'level', 'case', 'skip', 'known-failing', 'known-flaky', 'report', 'trace', 'seed', 'timeout-scale', 'rerun', 'jobs',
+  'target', 'spec', 'profile', 'level', 'case', 'skip', 'known-failing', 'known-flaky', 'report', 'seed', 'timeout-scale', 'rerun', 'jobs',
   'provisional', 'transport', 'crash-rounds',
 ];
 const FORMATS: Readonly<Record<string, (report: Report) => string>> = { json: jsonReport, junit: junitReport, html: htmlReport };
@@ -24,6 +24,7 @@ export async function runCommand(argv: readonly string[]): Promise<number> {
   const where = args.text('target') ?? args.words[0];
   if (where === undefined) throw new UsageError('run wants --target HOST:PORT or --target target.json');
   if ((args.text('spec') ?? '1.0') !== '1.0') throw new UsageError(`--spec ${args.text('spec')}: this suite knows 1.0`);
+  for (const name of ['case', 'skip', 'known-failing', 'known-flaky']) for (const pattern of patterns(args.list(name))) known(name, pattern);
   const target = loadTarget(where);
   const reports = args.list('report').map(reportFile);
   const seed = args.number('seed', Date.now() % 0x1_0000_0000) >>> 0;
@@ -36,7 +37,7 @@ export async function runCommand(argv: readonly string[]): Promise<number> {
     knownFailing: patterns(args.list('known-failing')), knownFlaky: patterns(args.list('known-flaky')),
     provisionalFails: choice(args, 'provisional', ['fail', 'warn'], 'warn') === 'fail',
     filter: {
-      profiles: args.text('profile') === null ? null : args.list('profile').map(profileName), cases: args.list('case'), skip: args.list('skip'),
+      profiles: args.text('profile') === null ? null : args.list('profile').map(profileName), cases: patterns(args.list('case')), skip: patterns(args.list('skip')),
       level: choice(args, 'level', ['must', 'should', 'may'], 'must') as Level,
     },
     onResult: (result) => {
@@ -67,14 +68,27 @@ function choice(args: Args, name: string, allowed: readonly string[], fallback: 
 
 function profileName(name: string): string {
   if (!(PROFILES as readonly string[]).includes(name)) throw new UsageError(`--profile ${name}: known are ${PROFILES.join(', ')}`);
+  if (!cases().some((it) => it.profile === name)) throw new UsageError(`--profile ${name}: this release of the suite has no cases for it yet`);
   return name;
+}
+
+/** A pattern that fits nothing is a typing error, or older than the suite. */
+function known(option: string, pattern: string): void {
+  if (!cases().some((it) => matches(pattern, it.id) || (it.was !== undefined && matches(pattern, it.was)))) {
+    throw new UsageError(`--${option} ${pattern}: no case is called so; see: list`);
+  }
 }
 
 /** `@file` is a list, one pattern a line, `#` begins a comment. */
 function patterns(words: readonly string[]): string[] {
   return words.flatMap((word) => {
     if (!word.startsWith('@')) return [word];
-    const lines = readFileSync(word.slice(1), 'utf8').split('\n');
+    let lines: string[];
+    try {
+      lines = readFileSync(word.slice(1), 'utf8').split('\n');
+    } catch (error) {
+      throw new UsageError((error as Error).message);
+    }
     return lines.map((line) => line.replace(/#.*/, '').trim()).filter((line) => line !== '');
   });
 }

@@ -32,6 +32,8 @@ export interface RunState {
   /** Names given out so far: a rerun of a case gets others. */
   nameCount: number;
   readonly crashRounds: number;
+  /** A start of the server that is under way because it was found dead. */
+  revival: Promise<void> | null;
 }
 
 export interface ConnectOptions {

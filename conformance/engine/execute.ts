@@ -22,7 +22,7 @@ export async function execute(target: Target, cases: readonly Case[], options: E
   const began = Date.now();
   const run: RunState = {
     target, scale: options.scale, seed: options.seed, transport: options.transport, features: new Map(), violations: [],
-    runId: (began % 0x1_0000_0000).toString(36) + (process.pid % 1296).toString(36), crashRounds: options.crashRounds, nameCount: 0,
+    runId: (began % 0x1_0000_0000).toString(36) + (process.pid % 1296).toString(36), crashRounds: options.crashRounds, nameCount: 0, revival: null,
   };
   let results: CaseResult[] = [];
   let server = '';
@@ -42,6 +42,6 @@ export async function execute(target: Target, cases: readonly Case[], options: E
     seconds: (Date.now() - began) / 1000, transport: options.transport, target: target.redacted, targetName: target.name,
     targetSha256: target.sha256, server: unreachable ?? server, cases: results, summary, verdict: verdict(summary, results),
     uncoveredReqs: requirements.filter(({ id, later }) => later === null && covered.get(id)!.length === 0).map(({ id }) => id),
-    exitCode: unreachable !== null ? EXIT.harness : exitCode(results),
+    exitCode: unreachable !== null ? EXIT.harness : exitCode(results, summary, options.filter),
   };
 }

@@ -27,7 +27,14 @@ export class Guard {
     if (this.canary !== null && this.canary.conn.ended === null) return;
     await this.own.close();
     this.own = this.fresh();
-    this.canary = await this.own.ready({ label: 'canary' });
+    try {
+      this.canary = await this.own.ready({ label: 'canary' });
+    } catch (error) {
+      if (!(error instanceof HarnessError) || !this.run.target.hooks.has('start')) throw error;
+      // An earlier case has ended the process: the others are to be judged all the same.
+      await (this.run.revival ??= this.own.start().finally(() => (this.run.revival = null)));
+      this.canary = await this.own.ready({ label: 'canary' });
+    }
   }
 
   /** @throws Failure when the canary or the server's service is gone. */

@@ -77,9 +77,10 @@ export function parseTarget(json: unknown, folder: string, hooks?: Hooks): Targe
   for (const key of Object.keys(root)) if (!KEYS.has(key)) throw new ManifestError(`${key}: unknown key; known are ${[...KEYS].join(', ')}`);
   const secrets: string[] = [];
   const filled = fill(root, secrets) as Json;
-  const tls = filled.tls === undefined ? null : object(filled.tls, 'tls');
-  const auth = filled.auth === undefined ? {} : object(filled.auth, 'auth');
-  const timing = filled.timing === undefined ? {} : object(filled.timing, 'timing');
+  const optional = (key: string): Json | null => (filled[key] === undefined || filled[key] === null ? null : object(filled[key], key));
+  const tls = optional('tls');
+  const auth = optional('auth') ?? {};
+  const timing = optional('timing') ?? {};
   const redacted = redact(root);
   return {
     name: String(filled.name ?? 'unnamed'),

@@ -1,6 +1,6 @@
 // From results to a verdict: per profile, in one line, and as an exit code.
 import { PROFILES } from './case.ts';
-import type { CaseResult, Counts, ProfileSummary } from './result.ts';
+import type { CaseResult, Counts, ProfileSummary, RunFilter } from './result.ts';
 import { PROTOCOL_VERSION, SUITE_VERSION } from './suite.ts';
 
 export const EXIT = { conformant: 0, failures: 1, usage: 2, harness: 3, stale: 4 } as const;
@@ -64,10 +64,15 @@ function durabilityLevel(results: readonly CaseResult[]): string {
   return `durability (${level})`;
 }
 
-export function exitCode(results: readonly CaseResult[]): number {
+/** Whoever asks for profiles, and not for single cases, wants to hear when one of them is not conformant, whatever the reason. */
+export function exitCode(results: readonly CaseResult[], summary: readonly ProfileSummary[], filter: RunFilter): number {
   const some = (...statuses: string[]): boolean => results.some(({ status }) => statuses.includes(status));
   if (some('fail', 'flaky')) return EXIT.failures;
   if (some('error')) return EXIT.harness;
   if (some('xpass')) return EXIT.stale;
+  const isWhole = filter.cases.length === 0 && filter.skip.length === 0;
+  const isExcused = (profile: string): boolean => results.some((result) => result.profile === profile && result.status === 'xfail');
+  const missing = (filter.profiles ?? ['core']).filter((name) => !isExcused(name) && summary.every(({ profile, conformant }) => profile !== name || !conformant));
+  if (isWhole && missing.length > 0) return EXIT.failures;
   return EXIT.conformant;
 }

@@ -6,6 +6,7 @@ them, recomputes both CRC-32s of every batch with a CRC of its own (table, no zl
 every edit to its base. It shares no code with generate.py. Standard library only.
 
 Usage: check.py [file.json ...]      exit 1 on any mismatch
+       check.py --lines              answers the questions of `conformance.mjs check-vectors`, as an example of a codec
 """
 import gzip
 import json
@@ -496,7 +497,24 @@ def check_expect(r, data, want):
     return "decodes, but should not" if want["seen_by"] == "codec" else None
 
 
+def answer(question):
+    """One line of check-vectors: {"n", "do", "kind", "hex"} -> {"n", "fields"} or {"n", "error", "field"}."""
+    if question["do"] != "decode":
+        return {"n": question["n"], "skip": "this codec only decodes"}
+    data = bytes.fromhex(question["hex"])
+    if question["kind"] == "batch" and reader_says(None, data) != "OK":
+        return {"n": question["n"], "error": reader_says(None, data)}
+    try:
+        return {"n": question["n"], "fields": decode(question, data)}
+    except Bad as e:
+        return {"n": question["n"], "error": e.error, "field": e.field}
+
+
 def main():
+    if sys.argv[1:] == ["--lines"]:
+        for line in sys.stdin:
+            print(json.dumps(answer(json.loads(line))), flush=True)
+        return 0
     paths = [pathlib.Path(a) for a in sys.argv[1:]] or sorted(HERE.glob("*.json"))
     files = {p: json.loads(p.read_text("utf-8")) for p in paths}
     everything = {p: json.loads(p.read_text("utf-8")) for p in HERE.glob("*.json")}
