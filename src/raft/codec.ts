@@ -12,7 +12,7 @@
 // m (but for an Append's `configs`, which are read from its body), and reading never goes beyond the frame.
 import { assert } from '../wire/assert.ts';
 import { Reader, readU32, Writer } from '../wire/bytes.ts';
-import { bytesOfId, idOfBytes } from './ids.ts';
+import { bytesOfId, idAt, ID_SIZE } from './ids.ts';
 import { MessageKind } from './types.ts';
 import type { Append, Envelope, Message, TermRun } from './types.ts';
 
@@ -74,7 +74,7 @@ export function isBulk(buffer: Buffer, at: number): boolean {
 
 /** Which group the message at buffer[at] is for: 32 hexadecimal digits, or '' when there is no message. */
 export function logUidOf(buffer: Buffer, at: number): string {
-  return buffer.length - at < RAFT_HEADER_SIZE ? '' : buffer.toString('hex', at + AT_LOG_UID, at + AT_LOG_UID + 16);
+  return buffer.length - at < RAFT_HEADER_SIZE ? '' : idAt(buffer, at + AT_LOG_UID);
 }
 
 /** Where the message at buffer[at] ends, or −1 when it is not there whole or cannot be one. */
@@ -103,7 +103,7 @@ export function readMessage<T>(
     if (r.u8('version') !== RAFT_CODEC_VERSION) return null;
     const kind = r.u8('kind');
     if (r.u16('reserved') !== 0) return null;
-    const message = fields(r, kind, readEnvelope(r));
+    const message = fields(r, kind, readEnvelope(r, buffer));
     if (message !== null) r.expectEnd();
     return message;
   } catch {
@@ -112,14 +112,18 @@ export function readMessage<T>(
   }
 }
 
-function readEnvelope(r: Reader): Envelope {
-  const clusterId = idOfBytes(r.id16('cluster_id'));
-  const logUid = idOfBytes(r.id16('log_uid'));
+function readEnvelope(r: Reader, buffer: Buffer): Envelope {
+  const clusterId = readId(r, buffer, 'cluster_id');
+  const logUid = readId(r, buffer, 'log_uid');
   const from = r.u64('from');
   const to = r.u64('to');
-  const fromNode = idOfBytes(r.id16('from_node'));
-  const toNode = idOfBytes(r.id16('to_node'));
+  const fromNode = readId(r, buffer, 'from_node');
+  const toNode = readId(r, buffer, 'to_node');
   return { clusterId, logUid, from, to, fromNode, toNode, term: r.u64('term') };
+}
+
+function readId(r: Reader, buffer: Buffer, field: string): string {
+  return idAt(buffer, r.skip(ID_SIZE, field));
 }
 
 function writeFields(w: Writer, message: Message, body: readonly Buffer[]): void {

@@ -84,6 +84,8 @@ export interface NodeConfig {
   /** Bytes of tail cache per log. */
   readonly cacheBytes?: number;
   readonly waitsMax?: number;
+  /** Stored bytes that are read again per second, to find rot early. */
+  readonly scrubBytes?: number;
 }
 
 const OPEN_LOGS_DEFAULT = 256;
@@ -120,7 +122,7 @@ export class Node {
     const { logsMax, trashKeepMs } = config;
     const { openLogsMax = OPEN_LOGS_DEFAULT, openLogsLimit = Infinity } = config;
     this.logs = new Logs(context, { logsMax, openLogsMax: Math.min(openLogsMax, openLogsLimit), openLogsLimit, trashKeepMs });
-    this.#scrub = new Scrub(context);
+    this.#scrub = new Scrub(context, config.scrubBytes);
     this.#inbox = new PeerInbox(this.logs);
     this.service = new NodeService({
       context,

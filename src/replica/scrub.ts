@@ -11,12 +11,14 @@ const STEP_BYTES = 512 * 1024;
 
 export class Scrub {
   readonly #context: NodeContext;
+  readonly #stepBytes: number;
   #step: Promise<void> | null = null;
   /** Names of the logs that this round has still to visit. */
   #round: string[] = [];
 
-  constructor(context: NodeContext) {
+  constructor(context: NodeContext, stepBytes = STEP_BYTES) {
     this.#context = context;
+    this.#stepBytes = stepBytes;
   }
 
   /** Begins the next step unless one is under way. */
@@ -40,7 +42,7 @@ export class Scrub {
   async #check(name: string, replica: LogReplica): Promise<void> {
     replica.pin();
     try {
-      const { found, wrapped } = await replica.log.scrub(STEP_BYTES);
+      const { found, wrapped } = await replica.log.scrub(this.#stepBytes);
       for (const damage of found) {
         this.#context.counters.damageFound++;
         this.#context.logEvent('error', 'damage found', { log: name, damage: describeDamage(damage) });

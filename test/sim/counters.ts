@@ -30,22 +30,32 @@ export class Counters {
   duplicates = 0;
   coldReads = 0;
   memoryPauses = 0;
-  readonly outcomes = new Map<string, number>();
+  readonly #ended = new Map<string, Map<number, number>>();
+
+  /** How often each kind of request ended how: `what CODE`. */
+  get outcomes(): Map<string, number> {
+    const outcomes = new Map<string, number>();
+    for (const [what, codes] of this.#ended) {
+      for (const [code, count] of codes) outcomes.set(`${what} ${code === 0 ? 'OK' : code < 0 ? 'LOST' : errorName(code)}`, count);
+    }
+    return outcomes;
+  }
 
   began(_what: string): void {
     this.operations++;
   }
 
-  ended(what: string, code: number): void {
-    const key = `${what} ${code === 0 ? 'OK' : code < 0 ? 'LOST' : errorName(code)}`;
-    this.outcomes.set(key, (this.outcomes.get(key) ?? 0) + 1);
+  ended(what: string, code: number, count = 1): void {
+    let codes = this.#ended.get(what);
+    if (codes === undefined) this.#ended.set(what, (codes = new Map()));
+    codes.set(code, (codes.get(code) ?? 0) + count);
   }
 
   addAll(other: Counters): void {
     for (const [key, value] of Object.entries(other)) {
       if (typeof value === 'number') (this as unknown as Record<string, number>)[key]! += value;
     }
-    for (const [key, value] of other.outcomes) this.outcomes.set(key, (this.outcomes.get(key) ?? 0) + value);
+    for (const [what, codes] of other.#ended) for (const [code, count] of codes) this.ended(what, code, count);
   }
 
   /** One line of `name value` pairs. */
@@ -64,9 +74,7 @@ export class Counters {
     ];
     if (nodes > 1) numbers.push('snapshotInstalls', 'repairs', 'configChanges');
     const missing: string[] = numbers.filter((key) => this[key] === 0);
-    for (const [what, code] of MARKS) {
-      if (!this.outcomes.has(`${what} ${errorName(code)}`)) missing.push(`${what} ${errorName(code)}`);
-    }
+    for (const [what, code] of MARKS) if (this.#ended.get(what)?.has(code) !== true) missing.push(`${what} ${errorName(code)}`);
     return missing;
   }
 }

@@ -1,6 +1,7 @@
 // Counts what nodes go through, by looking at them as the checkers do: terms, rolls, truncations,
 // snapshots. It judges nothing.
 import type { DiskOperation } from '../support/sim-disk.ts';
+import { groupOf } from './catalog.ts';
 import type { Counters } from './counters.ts';
 import type { Checker } from './history/watch.ts';
 import type { SimNode } from './node/sim-node.ts';
@@ -21,6 +22,8 @@ export class Figures implements Checker {
     const life = `${sim.name} ${sim.incarnation}`;
     const counters = this.#counters;
     counters.snapshotWrites += this.#risen(`${life} snapshots`, node.counters.snapshotsWritten);
+    counters.snapshotInstalls += this.#risen(`${life} installs`, node.counters.snapshotsInstalled);
+    counters.repairs += this.#risen(`${life} repairs`, node.counters.repairs);
     counters.memoryPauses += this.#risen(`${life} pauses`, node.counters.memoryPauses);
     for (const { replica, uid } of node.logs.slots()) {
       if (replica === null) continue;
@@ -28,6 +31,8 @@ export class Figures implements Checker {
       counters.rolls += this.#risen(`${life} ${uid} rolls`, log.rolledCount);
       counters.truncations += this.#risen(`${life} ${uid} cuts`, log.generation + (log.recoveredCutBytes > 0 ? 1 : 0));
       if (group.refusal === 0 && this.#risen(`${uid} term`, group.term) > 0) counters.elections++;
+      const { config, configCommitted } = groupOf(replica).driver.node;
+      if (configCommitted && this.#risen(`${uid} config`, config.index) > 0 && config.index > 1) counters.configChanges++;
     }
   }
 

@@ -73,6 +73,8 @@ export interface SimOptions {
   readonly driftPpm: number;
   readonly trims: boolean;
   readonly scratchLogs: number;
+  /** Everything is read also before the stop and the power cut at the end. */
+  readonly readsEarly: boolean;
 }
 
 export interface OptionWishes {
@@ -81,9 +83,6 @@ export interface OptionWishes {
   /** Kinds that do not happen, whatever the seed says. */
   readonly without?: readonly FaultKind[];
 }
-
-/** Whether a replica can be brought on by a leader that has deleted what it lacks. */
-const CATCH_UP_EXISTS = false;
 
 /** Draws all options; every draw happens in every world, so that a wish changes nothing else. */
 export function drawOptions(seed: number, wishes: OptionWishes): SimOptions {
@@ -123,8 +122,7 @@ function drawLogs(prng: Prng, nodeCount: number): LogPlan[] {
   const soft = prng.pick([Durability.INTERVAL, Durability.MEMORY]);
   if (prng.chance(0.25) && nodeCount === 1) logs.push(plan('metrics', prng, soft, false));
   return logs.map((log) => ({
-    ...log, ...(nodeCount > 1 && !CATCH_UP_EXISTS ? { retainBytes: 0, retainMs: 0 } : {}),
-    replication: nodeCount === 5 && prng.chance(0.5) ? 3 : nodeCount,
+    ...log, replication: nodeCount === 5 && prng.chance(0.5) ? 3 : nodeCount,
   }));
 }
 
@@ -180,15 +178,16 @@ function drawNode(prng: Prng, nodeCount: number) {
     },
     mapBackend: prng.pick(['mmap', 'mirror'] as const),
     turnMaxUs: prng.pick([10, 50, 300, 3000]),
-    thinkUs: prng.pick([40_000, 80_000, 140_000]),
+    thinkUs: prng.pick(nodeCount === 1 ? [40_000, 80_000, 140_000] : [100_000, 150_000, 200_000]),
     recordBytesMax: prng.pick([400, 4000, 30_000, 60_000]),
-    depth: prng.pick([1, 4, 16]),
+    depth: prng.pick(nodeCount === 1 ? [1, 4, 16] : [1, 2, 8]),
     cacheBytes: prng.pick([0, 16_384, 65_536, 1_048_576]),
     memoryLimitBytes: prng.pick([32_768, 262_144, 67_108_864]),
     openLogsMax: prng.pick([1, 256]),
     driftPpm: prng.chance(0.5) ? prng.between(-500, 500) : 0,
-    trims: prng.chance(0.6) && (nodeCount === 1 || CATCH_UP_EXISTS),
+    trims: prng.chance(0.6),
     scratchLogs: prng.chance(0.4) ? prng.between(1, 2) : 0,
+    readsEarly: prng.chance(0.3),
   };
 }
 

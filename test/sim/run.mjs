@@ -13,7 +13,7 @@ if (!words.includes('--built') || !existsSync(OUTPUT)) {
   await buildSim();
 }
 const flags = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`];
-const { status } = spawnSync(node, ['--enable-source-maps', ...flags, OUTPUT, ...words.filter((word) => word !== '--built')], { stdio: 'inherit' });
+const { status } = spawnSync(node, ['--enable-source-maps', '--max-semi-space-size=64', ...flags, OUTPUT, ...words.filter((word) => word !== '--built')], { stdio: 'inherit' });
 process.exit(status ?? 1);
 
 /** Takes an option and its value out of the arguments. */

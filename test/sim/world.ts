@@ -9,12 +9,16 @@ import { Prng } from '../support/prng.ts';
 import { AppendTime } from './checkers/i11-append-time.ts';
 import { AckedPresent } from './checkers/i07-acked-present.ts';
 import { BrokenFrames } from './checkers/i10-broken-frames.ts';
+import { DurablePromises } from './checkers/i03-durable-promises.ts';
+import { EqualStates } from './checkers/equal-states.ts';
 import { DenseOffsets } from './checkers/i08-dense-offsets.ts';
 import { Fences } from './checkers/fences.ts';
 import { IndexEntries } from './checkers/i09-index-entries.ts';
+import { LogMatching } from './checkers/i04-log-matching.ts';
 import { NoEffect } from './checkers/i12-no-effect.ts';
 import { OneLeader } from './checkers/i01-one-leader.ts';
 import { Order } from './checkers/i06-order.ts';
+import { OwnTermCommits } from './checkers/i05-own-term-commits.ts';
 import { TermsRise } from './checkers/i02-terms-rise.ts';
 import { TrueRefusals } from './checkers/i13-true-refusals.ts';
 import { Catalog, describeReplica, groupOf, replicaOn } from './catalog.ts';
@@ -40,7 +44,7 @@ import { populate } from './population.ts';
 const SECOND_US = 1_000_000;
 /** Simulated time that each step of phase 2 may take. */
 const LIVENESS_BOUND_US = 90 * SECOND_US;
-/** Between two looks of the checkers that watch nodes. */
+/** Between two looks of the checkers at a node. */
 const LOOK_US = 25_000;
 
 export interface WorldResult {
@@ -70,6 +74,7 @@ export class World implements ClientWorld {
   readonly #nemesis: Nemesis;
   readonly #clients: SimClient[] = [];
   #violation: Violation | null = null;
+  #looks = 0;
 
   constructor(options: SimOptions, lines: ((line: string) => void) | null) {
     this.options = options;
@@ -77,8 +82,10 @@ export class World implements ClientWorld {
     this.#prng = new Prng(options.seed ^ 0x5eed);
     this.network = new Network(this.scheduler, this.#prng.fork(), options.network);
     this.batchBytesMax = 64 * 1024;
+    const matching = new LogMatching();
+    const promises = new DurablePromises((...entry) => matching.note(...entry));
     const checkers = [
-      new OneLeader(), new TermsRise(), new Order(), new AckedPresent(), new DenseOffsets(), new IndexEntries(), new BrokenFrames(),
+      new OneLeader(), new TermsRise(), promises, matching, new OwnTermCommits(matching), new Order(), new EqualStates(), new AckedPresent(), new DenseOffsets(), new IndexEntries(), new BrokenFrames(),
       new AppendTime(), new NoEffect(), new TrueRefusals(), new Fences(), this.#figures,
     ];
     const durabilityOf = (name: string): number => options.logs.find((plan) => plan.name === name)?.durability ?? Durability.FSYNC;
@@ -107,7 +114,7 @@ export class World implements ClientWorld {
     const onRejection = (error: unknown): void => this.failed(error);
     process.on('unhandledRejection', onRejection);
     try {
-      for (const step of [this.#setUp, this.#live, this.#settle, this.#readAll, this.#cleanRestart, this.#powerCut, this.#finish]) {
+      for (const step of [this.#setUp, this.#live, this.#settle, this.#cleanRestart, this.#powerCut, this.#readAll, this.#finish]) {
         if (this.#violation === null) await step.call(this);
       }
     } catch (error) {
@@ -209,16 +216,17 @@ export class World implements ClientWorld {
 
   async #readAll(): Promise<void> {
     const whole = this.logs.filter((ref) => !ref.history.damaged);
-    const readers = whole.map((ref) => new Fetcher(this, `last-reader-${ref.name}`, this.#prng.fork(), ref, 2000, true));
+    const readers = whole.map((ref) => new Fetcher(this, `last-reader-${ref.name}`, this.#prng.fork(), ref, 5000, true));
     await this.#until(() => readers.every(({ done }) => done), LIVENESS_BOUND_US, () => `${readers.filter(({ done }) => !done).map(({ name }) => name).join(', ')} could not read to the end`);
     for (const reader of readers) reader.link.close();
   }
 
   async #cleanRestart(): Promise<void> {
+    if (this.options.readsEarly) await this.#readAll();
     const lives = this.nodes.map(({ incarnation }) => incarnation);
     for (const node of this.nodes) node.stop();
     await this.#untilUp(lives);
-    await this.#readAll();
+    if (this.options.readsEarly) await this.#readAll();
   }
 
   async #powerCut(): Promise<void> {
@@ -226,7 +234,6 @@ export class World implements ClientWorld {
     for (const log of this.history.logs) log.powerCut();
     for (const node of this.nodes) node.crash({ mode: 'power', keep: 'none' });
     await this.#untilUp(lives);
-    await this.#readAll();
   }
 
   async #untilUp(lives: readonly number[]): Promise<void> {
@@ -247,7 +254,8 @@ export class World implements ClientWorld {
   #look(): void {
     this.scheduler.after(LOOK_US, () => {
       try {
-        for (const node of this.nodes) this.history.watch.node(node);
+        this.#looks++;
+        this.history.watch.node(this.nodes[this.#looks % this.nodes.length]!);
       } catch (error) {
         this.failed(error);
       }
@@ -278,6 +286,7 @@ export class World implements ClientWorld {
         openLogsMax: options.openLogsMax,
         cacheBytes: options.cacheBytes,
         waitsMax: 16,
+        scrubBytes: 32 * 1024,
       },
     };
     const node = new SimNode(name, this.scheduler, this.trace, this.#prng.fork(), nodeOptions, {
@@ -297,10 +306,19 @@ export class World implements ClientWorld {
       transport: (from) => ({
         send: (nodeId, message) => {
           const to = this.nodes.find((node) => node.nodeId === nodeId);
+          this.#watchMessage(from, message);
           if (to !== undefined) this.#messages.send(from.name, to.name, message);
         },
       }),
     };
+  }
+
+  #watchMessage(from: SimNode, message: Buffer): void {
+    try {
+      this.history.watch.message(from, message);
+    } catch (error) {
+      this.failed(error);
+    }
   }
 
   #nodeUp(node: SimNode): void {

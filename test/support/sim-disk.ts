@@ -75,6 +75,8 @@ export class SimDisk implements Disk {
   private dead = false;
   private readonly options: SimDiskOptions;
   private rules: FaultRule[] = [];
+  /** Paths that were checked. */
+  private readonly knownPaths = new Set<string>();
   private halt: { at: number; reached: () => void } | null = null;
   private readonly inFlight = new Set<Effect>();
   readonly openFiles = new Set<SimFile>();
@@ -287,7 +289,10 @@ export class SimDisk implements Disk {
     act: (operation: DiskOperation) => T,
     effect: Effect = {},
   ): Promise<T> {
-    checkDiskPath(path);
+    if (!this.knownPaths.has(path)) {
+      checkDiskPath(path);
+      this.knownPaths.add(path);
+    }
     const operation = this.begin(call, path, position, length, effect);
     if (operation === null) return new Promise<T>(() => {});
     const code = this.faultOf(operation);
@@ -327,7 +332,8 @@ export class SimDisk implements Disk {
 
   /** Writes as much as there is room for; throws ENOSPC when that is not all. */
   store(node: SimFileNode, bytes: Uint8Array, operation: DiskOperation): void {
-    let room = Math.floor((this.totalBytes - (this.totalBytes === Number.MAX_SAFE_INTEGER ? 0 : this.usedBytes)) / SECTOR_SIZE);
+    if (this.totalBytes === Number.MAX_SAFE_INTEGER) return void node.write(bytes, operation.position);
+    let room = Math.floor((this.totalBytes - this.usedBytes) / SECTOR_SIZE);
     let full = false;
     node.write(bytes, operation.position, (sector) => {
       if (full || node.isAllocated(sector)) return !full;

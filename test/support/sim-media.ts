@@ -15,6 +15,36 @@ const VERSIONS_MAX = 4;
 /** The content of a hole; compared by identity, so that holes take no space. */
 const HOLE = new Uint8Array(SECTOR_SIZE);
 
+/** What sectors of zeros share; each has a view of its own, because versions are told apart by identity. */
+const ZEROS = new Uint8Array(SECTOR_SIZE);
+
+/** Sectors are cut from pieces of this size: many small buffers cost more than what they hold. */
+const ARENA_SIZE = 64 * 1024;
+let arena = new Uint8Array(ARENA_SIZE);
+let arenaUsed = 0;
+
+/** A sector that nobody shares, with `content`. */
+function newSector(content: Uint8Array): Uint8Array {
+  if (arenaUsed === ARENA_SIZE) {
+    arena = new Uint8Array(ARENA_SIZE);
+    arenaUsed = 0;
+  }
+  const sector = arena.subarray(arenaUsed, (arenaUsed += SECTOR_SIZE));
+  sector.set(content);
+  return sector;
+}
+
+/** A whole sector of what is written. */
+function wholeSector(bytes: Uint8Array, from: number): Uint8Array {
+  const content = bytes.subarray(from, from + SECTOR_SIZE);
+  return content[0] === 0 && Buffer.compare(content, ZEROS) === 0 ? ZEROS.subarray(0) : newSector(content);
+}
+
+/** Copies part of a sector. */
+function copySector(sector: Uint8Array, within: number, take: number, target: Uint8Array, at: number): void {
+  target.set(take === SECTOR_SIZE ? sector : sector.subarray(within, within + take), at);
+}
+
 export interface SectorState {
   /** Content since the last sync, oldest first; the last is what a read returns. */
   versions: Uint8Array[];
@@ -61,8 +91,19 @@ export class SimFileNode {
     for (let at = position; at < end; ) {
       const within = at % SECTOR_SIZE;
       const take = Math.min(SECTOR_SIZE - within, end - at);
-      const sector = this.sector((at - within) / SECTOR_SIZE);
-      target.set(sector.subarray(within, within + take), offset + at - position);
+      copySector(this.sector((at - within) / SECTOR_SIZE), within, take, target, offset + at - position);
+      at += take;
+    }
+    return Math.max(0, end - position);
+  }
+
+  /** The same of what a power cut that keeps nothing unsynced would leave. */
+  readDurable(target: Uint8Array, offset: number, length: number, position: number): number {
+    const end = Math.min(position + length, this.durableSize);
+    for (let at = position; at < end; ) {
+      const within = at % SECTOR_SIZE;
+      const take = Math.min(SECTOR_SIZE - within, end - at);
+      copySector(this.durable.get((at - within) / SECTOR_SIZE) ?? HOLE, within, take, target, offset + at - position);
       at += take;
     }
     return Math.max(0, end - position);
@@ -81,9 +122,11 @@ export class SimFileNode {
       const take = Math.min(SECTOR_SIZE - within, end - at);
       const number = (at - within) / SECTOR_SIZE;
       if (chosen === undefined || chosen(number)) {
-        const next = new Uint8Array(this.sector(number));
-        next.set(bytes.subarray(at - position, at - position + take), within);
-        if (!this.isAllocated(number)) grown++;
+        const before = this.sector(number);
+        let next: Uint8Array;
+        if (take === SECTOR_SIZE) next = wholeSector(bytes, at - position);
+        else (next = newSector(before)).set(bytes.subarray(at - position, at - position + take), within);
+        if (before === HOLE) grown++;
         this.push(number, next);
         reached = at + take;
       }
@@ -101,7 +144,7 @@ export class SimFileNode {
     for (const number of numbers) {
       if (number < first || !this.isAllocated(number)) continue;
       if (number === first && within > 0) {
-        const next = new Uint8Array(this.sector(number));
+        const next = newSector(this.sector(number));
         next.fill(0, within);
         this.push(number, next);
       } else {

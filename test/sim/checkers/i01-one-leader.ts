@@ -1,7 +1,8 @@
-// I1: at most one replica leads a log in a term.
+// I1: at most one replica leads a log in a term: neither by what a node believes, nor by what it sends.
 import { demand } from '../core/failure.ts';
 import type { Checker } from '../history/watch.ts';
 import type { SimNode } from '../node/sim-node.ts';
+import { isLeaders, kindOf, termOf, uidOf } from './raft-frame.ts';
 
 export class OneLeader implements Checker {
   readonly rule = 'I1';
@@ -11,11 +12,19 @@ export class OneLeader implements Checker {
     if (sim.node === null) return;
     for (const slot of sim.node.logs.slots()) {
       if (slot.replica === null || slot.replica.group.refusal !== 0) continue;
-      const key = `${slot.uid} ${slot.replica.group.term}`;
-      const leader = this.#leaders.get(key);
       // After a restart the same node may lead in no term that it led in before: that is I2's to see.
-      demand(leader === undefined || leader === sim.name, this.rule, () => `${slot.name}: both ${leader} and ${sim.name} lead in term ${slot.replica!.group.term}`);
-      this.#leaders.set(key, sim.name);
+      this.#leads(slot.uid, slot.replica.group.term, sim.name);
     }
+  }
+
+  message(from: SimNode, frame: Buffer): void {
+    if (isLeaders(kindOf(frame))) this.#leads(uidOf(frame), termOf(frame), from.name);
+  }
+
+  #leads(uid: string, term: number, name: string): void {
+    const key = `${uid} ${term}`;
+    const leader = this.#leaders.get(key);
+    if (leader === undefined) this.#leaders.set(key, name);
+    else demand(leader === name, this.rule, () => `${uid}: both ${leader} and ${name} lead in term ${term}`);
   }
 }

@@ -1,7 +1,10 @@
-// I2: terms never go down on a replica, across restarts; and every start leads in a higher one.
+// I2: terms never go down on a replica, across restarts; and every start leads in a higher one. What a
+// replica says to others counts even if it was killed right after.
+import { MessageKind } from '../../../src/raft/types.ts';
 import { demand } from '../core/failure.ts';
 import type { Checker } from '../history/watch.ts';
 import type { SimNode } from '../node/sim-node.ts';
+import { kindOf, senderOf, termOf, uidKeyOf, uidOf } from './raft-frame.ts';
 
 interface Known {
   term: number;
@@ -10,7 +13,19 @@ interface Known {
 
 export class TermsRise implements Checker {
   readonly rule = 'I2';
+  /** Highest term that a replica has sent. */
+  readonly #sent = new Map<string, number>();
   readonly #known = new Map<string, Known>();
+
+  message(from: SimNode, frame: Buffer): void {
+    const key = `${uidKeyOf(frame)} ${senderOf(frame)}`;
+    const term = termOf(frame);
+    const before = this.#sent.get(key) ?? 0;
+    // An Append may have waited for its entries to be read from disk, as any message may on its way.
+    if (term < before && kindOf(frame) === MessageKind.Append) return;
+    demand(term >= before, this.rule, () => `${from.name} sends in term ${term} of ${uidOf(frame)}, and had sent in term ${before}`);
+    if (term > before) this.#sent.set(key, term);
+  }
 
   node(sim: SimNode): void {
     if (sim.node === null) return;
@@ -18,7 +33,7 @@ export class TermsRise implements Checker {
       const { replica } = slot;
       if (replica === null || replica.group.refusal !== 0) continue;
       const { term } = replica.group;
-      const key = `${sim.name} ${slot.uid}`;
+      const key = `${slot.descriptor.replicaId} on ${sim.name} ${slot.uid}`;
       const known = this.#known.get(key);
       if (known !== undefined) {
         demand(term >= known.term, this.rule, () => `${slot.name} on ${sim.name} goes from term ${known.term} back to ${term}`);

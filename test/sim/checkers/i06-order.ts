@@ -1,12 +1,13 @@
 // I6: appliedIndex ≤ commitIndex ≤ lastIndex, on every open log, whenever somebody looks; and none of
-// the first two goes down while a process lives.
+// the first two goes down while a log is open.
 import { demand } from '../core/failure.ts';
+import type { LogReplica } from '../../../src/replica/log-replica.ts';
 import type { Checker } from '../history/watch.ts';
 import type { SimNode } from '../node/sim-node.ts';
 
 export class Order implements Checker {
   readonly rule = 'I6';
-  readonly #applied = new Map<string, number>();
+  readonly #applied = new WeakMap<LogReplica, number>();
 
   node(sim: SimNode): void {
     if (sim.node === null) return;
@@ -19,10 +20,9 @@ export class Order implements Checker {
       demand(state.appliedIndex <= group.commitIndex || stopped, this.rule, () => `${where}: applied ${state.appliedIndex}, committed ${group.commitIndex}`);
       demand(group.commitIndex <= group.lastIndex || stopped, this.rule, () => `${where}: committed ${group.commitIndex}, last ${group.lastIndex}`);
       demand(log.durableIndex <= log.lastIndex, this.rule, () => `${where}: durable ${log.durableIndex}, last ${log.lastIndex}`);
-      const key = `${slot.uid} ${sim.name} ${sim.incarnation}`;
-      const before = this.#applied.get(key) ?? 0;
+      const before = this.#applied.get(replica) ?? 0;
       demand(state.appliedIndex >= before, this.rule, () => `${where}: applied ${before}, then ${state.appliedIndex}`);
-      this.#applied.set(key, state.appliedIndex);
+      this.#applied.set(replica, state.appliedIndex);
     }
   }
 }

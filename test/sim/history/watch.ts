@@ -80,6 +80,8 @@ export interface Checker {
   refusedFates?(fates: readonly Fate[]): void;
   refusal?(seen: RefusalSeen): void;
   range?(seen: RangeSeen): void;
+  /** A Raft message leaves a node. */
+  message?(from: SimNode, frame: Buffer): void;
   /** A node came up or something happened on it. */
   node?(node: SimNode): void;
   up?(node: SimNode): void;
@@ -91,10 +93,12 @@ export class Watch {
   readonly checkers: readonly Checker[];
   readonly #record: Checker[];
   readonly #node: Checker[];
+  readonly #message: Checker[];
 
   constructor(checkers: readonly Checker[]) {
     this.checkers = checkers;
     this.#record = checkers.filter((checker) => checker.record !== undefined);
+    this.#message = checkers.filter((checker) => checker.message !== undefined);
     this.#node = checkers.filter((checker) => checker.node !== undefined);
   }
 
@@ -116,6 +120,10 @@ export class Watch {
 
   range(seen: RangeSeen): void {
     for (const checker of this.checkers) checker.range?.(seen);
+  }
+
+  message(from: SimNode, frame: Buffer): void {
+    for (const checker of this.#message) checker.message!(from, frame);
   }
 
   node(node: SimNode): void {

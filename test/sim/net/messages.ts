@@ -2,17 +2,24 @@
 // are lost, repeated, overtake each other, and wait or vanish behind partitions.
 //
 // Invariant: a message is delivered to the process that was alive when it arrived, or to none.
-import type { Network } from './network.ts';
+import type { Network, Route } from './network.ts';
 import type { Host } from './stream.ts';
 
 /** Behind a blocked route so many messages wait; older ones are lost, as in a full send queue. */
 const WAITING_MAX = 64;
 
+/** What one host sends to another at one moment: it arrives together, or is lost. */
+interface Parcel<M> {
+  readonly sentUs: number;
+  readonly messages: M[];
+  isLost: boolean;
+}
+
 export class MessageNet<M> {
   readonly #network: Network;
+  /** By route: the newest parcel. */
+  readonly #parcels = new Map<Route, Parcel<M>>();
   readonly #hosts = new Map<string, { host: Host; take: (message: M) => void }>();
-  /** Sees every message as it is sent: for checkers. */
-  onSend: ((from: string, to: string, message: M) => void) | null = null;
 
   constructor(network: Network) {
     this.#network = network;
@@ -29,19 +36,22 @@ export class MessageNet<M> {
 
   /** The message must not change after the call. */
   send(from: string, to: string, message: M): void {
-    this.onSend?.(from, to, message);
-    const { prng, options } = this.#network;
-    if (prng.chance(options.lossChance)) {
+    const { prng, options, scheduler } = this.#network;
+    const route = this.#network.route(from, to);
+    const newest = this.#parcels.get(route);
+    if (newest !== undefined && newest.sentUs === scheduler.nowUs) return void newest.messages.push(message);
+    const parcel = { sentUs: scheduler.nowUs, messages: [message], isLost: prng.chance(options.lossChance) };
+    this.#parcels.set(route, parcel);
+    if (parcel.isLost) {
       this.#network.lostCount++;
       return;
     }
-    this.#sendOnce(from, to, message);
-    if (prng.chance(options.repeatChance)) this.#sendOnce(from, to, message);
+    this.#sendOnce(route, parcel);
+    if (prng.chance(options.repeatChance)) this.#sendOnce(route, parcel);
   }
 
-  #sendOnce(from: string, to: string, message: M): void {
+  #sendOnce(route: Route, parcel: Parcel<M>): void {
     const { prng, options, scheduler } = this.#network;
-    const route = this.#network.route(from, to);
     let arrivalUs = this.#network.arrivalUs(route);
     if (prng.chance(options.reorderChance)) arrivalUs += prng.next(options.delayMaxUs * 20 + 1);
     const arrive = (): void => {
@@ -51,10 +61,12 @@ export class MessageNet<M> {
         else this.#network.lostCount++;
         return;
       }
-      const target = this.#hosts.get(to);
+      const target = this.#hosts.get(route.to);
       if (target === undefined) return;
       if (!target.host.awake) return target.host.whenAwake({ routeOpened: arrive });
-      target.host.deliver(() => target.take(message));
+      target.host.deliver(() => {
+        for (const message of parcel.messages) target.take(message);
+      });
     };
     scheduler.at(arrivalUs, arrive);
   }

@@ -1,0 +1,38 @@
+// I5: an entry of an older term is committed only through one of the current term. So what a leader has
+// committed since its election ends with an entry of its own term.
+import { demand } from '../core/failure.ts';
+import { groupOf } from '../catalog.ts';
+import type { Checker } from '../history/watch.ts';
+import type { SimNode } from '../node/sim-node.ts';
+import type { LogMatching } from './i04-log-matching.ts';
+import { isLeaders, kindOf, termOf, uidKeyOf, uidOf } from './raft-frame.ts';
+
+export class OwnTermCommits implements Checker {
+  readonly rule = 'I5';
+  readonly #entries: LogMatching;
+  /** By log: the newest term, and the commit index with which its leader began. */
+  readonly #began = new Map<string, { term: number; commitIndex: number }>();
+
+  constructor(entries: LogMatching) {
+    this.#entries = entries;
+  }
+
+  message(from: SimNode, frame: Buffer): void {
+    if (!isLeaders(kindOf(frame))) return;
+    const key = uidKeyOf(frame);
+    const term = termOf(frame);
+    const began = this.#began.get(key);
+    if (began !== undefined && term < began.term) return;
+    const uid = uidOf(frame);
+    for (const slot of from.node?.logs.slots() ?? []) {
+      if (slot.uid !== uid || slot.replica === null) continue;
+      const { commitIndex } = groupOf(slot.replica).driver.node;
+      if (began === undefined || term > began.term) this.#began.set(key, { term, commitIndex });
+      else if (commitIndex > began.commitIndex) this.#check(uid, slot.name, commitIndex, term);
+    }
+  }
+
+  #check(uid: string, name: string, commitIndex: number, term: number): void {
+    demand(this.#entries.has(uid, commitIndex, term), this.rule, () => `the leader of term ${term} of ${name} committed up to ${commitIndex}, which is no entry of its term`);
+  }
+}
