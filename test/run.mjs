@@ -1,5 +1,5 @@
-// Builds every test file with esbuild, runs each in a process of its own, two at a time, and
-// ends with one line `N passed, N failed, N skipped`, counted from what the suites printed.
+// Builds every test file with esbuild, runs each in a process of its own, one more at a time than there
+// are cores (many of them wait for a server or a disk), and ends with one line `N passed, N failed, N skipped`, counted from what the suites printed.
 //
 //   node test/run.mjs [WORD...]   only files whose path contains one of the words
 //   --all                         type-check and build the product first (what `npm test` does)
@@ -11,6 +11,8 @@ import { availableParallelism } from 'node:os';
 
 /** A file that runs longer than this hangs: it is killed and counts as failed. */
 const FILE_TIMEOUT_MS = 120_000;
+/** Begun first, so that none of them runs on alone at the end. */
+const LONG = ['conformance/', 'sim/', 'faults/', 'cli/', 'hostile/', 'replica/logs'];
 
 const flags = process.argv.slice(2).filter((arg) => arg.startsWith('--'));
 const words = process.argv.slice(2).filter((arg) => !arg.startsWith('--'));
@@ -47,8 +49,10 @@ if (!flags.includes('--built')) {
 }
 
 const totals = { passed: 0, failed: 0, skipped: 0 };
-const queue = outputs.filter((path) => existsSync(path));
-await Promise.all(Array.from({ length: Math.max(2, Math.min(4, availableParallelism())) }, worker));
+const isLong = (path) => LONG.some((part) => path.includes(part));
+const built = outputs.filter((path) => existsSync(path));
+const queue = [...built.filter(isLong), ...built.filter((path) => !isLong(path))];
+await Promise.all(Array.from({ length: Math.min(4, availableParallelism() + 1) }, worker));
 
 console.log(`\n${process.version}, ${((Date.now() - started) / 1000).toFixed(1)} s`);
 const skipped = totals.skipped > 0 ? `, ${totals.skipped} skipped` : '';
