@@ -3,6 +3,7 @@
 import type { Disk } from '../index/disk.ts';
 import type { Transport } from '../raft/driver/ports.ts';
 import type { RaftSettings } from '../raft/settings.ts';
+import type { PeerWatch } from './peers/watch.ts';
 import type { HandleCache } from '../segment/handles.ts';
 import type { RaftStateJournal } from '../segment/journal.ts';
 import type { SlabPool } from '../segment/slab.ts';
@@ -23,6 +24,8 @@ export interface RaftContext {
   readonly nextIncarnation: () => number;
   readonly settings: RaftSettings;
   readonly transport: Transport;
+  /** Over the groups that are idle. */
+  readonly watch: PeerWatch;
 }
 
 export interface NodeContext {

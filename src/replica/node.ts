@@ -18,14 +18,15 @@ import { Durability } from '../wire/ops.ts';
 import { TrustedClock } from './clock.ts';
 import type { Clock } from './clock.ts';
 import { MemoryGate } from './context.ts';
-import type { LogEvent, NodeContext } from './context.ts';
+import type { LogEvent, NodeContext, RaftContext } from './context.ts';
 import { Counters } from './counters.ts';
 import { DeadlineQueue } from './deadlines.ts';
 import { isFault, settingsFromWish } from './log-settings.ts';
 import type { LogSlot } from './log-slot.ts';
 import { Logs } from './logs.ts';
 import { MeteredDisk } from './metered-disk.ts';
-import { PeerInbox } from './peer-inbox.ts';
+import { PeerInbox } from './peers/inbox.ts';
+import { PeerWatch } from './peers/watch.ts';
 import { OPEN_POLICY } from './policy.ts';
 import type { Policy } from './policy.ts';
 import { Scrub } from './scrub.ts';
@@ -123,7 +124,7 @@ export class Node {
     const { openLogsMax = OPEN_LOGS_DEFAULT, openLogsLimit = Infinity } = config;
     this.logs = new Logs(context, { logsMax, openLogsMax: Math.min(openLogsMax, openLogsLimit), openLogsLimit, trashKeepMs });
     this.#scrub = new Scrub(context, config.scrubBytes);
-    this.#inbox = new PeerInbox(this.logs);
+    this.#inbox = new PeerInbox(this.logs, context.raft.watch);
     this.service = new NodeService({
       context,
       logs: this.logs,
@@ -144,13 +145,7 @@ export class Node {
     });
     const clock = new TrustedClock(ports.clock, ports.defer);
     const context: NodeContext = {
-      raft: {
-        clusterId: config.clusterId.toString('hex'),
-        nodeId: config.nodeId.toString('hex'),
-        nextIncarnation: incarnations(config.incarnation ?? 1),
-        settings: config.raft ?? RAFT_DEFAULTS,
-        transport: ports.transport ?? NO_PEERS,
-      },
+      raft: raftContext(ports, config),
       nodeName: config.nodeName,
       maxBatchBytes: config.maxBatchBytes,
       cacheBytes: config.cacheBytes ?? CACHE_BYTES_DEFAULT,
@@ -197,6 +192,11 @@ export class Node {
     if (!this.#stopped) this.#inbox.receive(frame, this.context.clock.monotonicMs());
   }
 
+  /** The connection to another node ended without a farewell: its process is probably gone. */
+  peerReset(nodeId: string): void {
+    this.context.raft.watch.peerReset(nodeId);
+  }
+
   /** Deadlines, retention, disk space: to be called about every 50 ms, after the poll phase. */
   tick(): void {
     if (this.#stopped) return;
@@ -204,6 +204,7 @@ export class Node {
     clock.observe();
     const nowMs = clock.monotonicMs();
     this.#deadlines.tick(nowMs);
+    this.context.raft.watch.tick(nowMs);
     for (const slot of this.logs.slots()) tickSlot(slot, nowMs);
     this.logs.opener.wake();
     const isDue = nowMs - this.#spaceAtMs >= SPACE_EVERY_MS;
@@ -251,6 +252,16 @@ export class Node {
     await this.logs.stop();
     await this.context.journal.close();
   }
+}
+
+function raftContext(ports: NodePorts, config: NodeConfig): RaftContext {
+  const clusterId = config.clusterId.toString('hex');
+  const nodeId = config.nodeId.toString('hex');
+  // Alone there is nobody to be quiet towards.
+  const settings = config.raft ?? { ...RAFT_DEFAULTS, sleepWhenIdle: ports.transport !== undefined };
+  const transport = ports.transport ?? NO_PEERS;
+  const watch = new PeerWatch({ clusterId, nodeId, settings, transport });
+  return { clusterId, nodeId, nextIncarnation: incarnations(config.incarnation ?? 1), settings, transport, watch };
 }
 
 /** Numbers for the openings of replicas in one start of a node. */

@@ -89,7 +89,7 @@ async function openGroup(
   context: NodeContext, descriptor: LogDescriptor, log: SegmentedLog, scan: RaftScan, stopped: string, catchUp: CatchUpOptions,
 ): Promise<RaftGroup> {
   const { journal, randomBytes, clock, defer, raft } = context;
-  const { clusterId, nodeId, settings, transport } = raft;
+  const { clusterId, nodeId, settings, transport, watch } = raft;
   const { uid, replicaId } = descriptor;
   const logUid = Buffer.from(uid, 'hex');
   const identity = { clusterId, logUid: uid, nodeId, replicaId };
@@ -100,6 +100,7 @@ async function openGroup(
     logUid,
     raft: await describeStart(start),
     transport,
+    watch,
     nowMs: () => clock.nowMs(),
     defer,
     stopped,

@@ -8,6 +8,7 @@ import type { SegmentedLog } from '../segment/log.ts';
 import type { Offer } from './catch-up/messages.ts';
 import type { Replacement } from './catch-up/replacement.ts';
 import type { Staging } from './catch-up/staging.ts';
+import type { PeerWatch } from './peers/watch.ts';
 
 /** How replicas are brought on that need what is compacted away. */
 export interface CatchUpOptions {
@@ -27,6 +28,8 @@ export interface RaftGroupOptions {
   /** Who this replica is, what its log holds, and what it may do. */
   readonly raft: DriverOptions;
   readonly transport: Transport;
+  /** Over this group while it is idle. */
+  readonly watch: PeerWatch;
   readonly nowMs: () => number;
   readonly defer: (task: () => void) => void;
   /** Why the log takes no records although it can be read; '' = it does take them. */

@@ -10,7 +10,7 @@ import type { ConfigChange } from '../raft/config.ts';
 import type { ChangeRefusal } from '../raft/config-change.ts';
 import { RaftDriver } from '../raft/driver/driver.ts';
 import type { DriverSink } from '../raft/driver/ports.ts';
-import type { CatchUp, Fault, RoleChange } from '../raft/effects.ts';
+import type { CatchUp, Fault, IdleChange, RoleChange } from '../raft/effects.ts';
 import type { TransferRefusal } from '../raft/transfer.ts';
 import type { Index, ReplicaId, Term } from '../raft/types.ts';
 import { NOBODY } from '../raft/types.ts';
@@ -31,6 +31,7 @@ import { RaftReads } from './raft-reads.ts';
 import type { RaftGroupOptions } from './raft-group-options.ts';
 import { OPEN, refusalOf } from './raft-refusal.ts';
 import { TermStore } from './raft-term-store.ts';
+import { noteIdle, noteSleep } from './raft-watch.ts';
 
 export class RaftGroup implements Group, DriverSink, LogEvents {
   term: Term = 0;
@@ -49,7 +50,7 @@ export class RaftGroup implements Group, DriverSink, LogEvents {
   #elected = false;
   /** The replica leads. */
   #inOffice = false;
-  /** Not '' : why this replica makes nothing durable any more. */
+  /** Why this replica makes nothing durable any more; '' = it does. */
   #stopped: string;
   readonly #terms: TermStore;
   readonly #full = new FullDisk();
@@ -83,11 +84,12 @@ export class RaftGroup implements Group, DriverSink, LogEvents {
     });
     // Damage keeps the state from following; what is there can be read all the same.
     this.#feed.ended = options.stopped !== '' || options.garbled;
-    const { transport, defer } = options;
-    this.#terms = new TermStore(options.journal, options.logUid, options.raft.identity.replicaId);
-    this.driver = new RaftDriver(options.raft, { log: this.#port, hardState: this.#terms, transport, sink: this, defer });
+    const { transport, defer, journal, logUid, raft } = options;
+    this.#terms = new TermStore(journal, logUid, raft.identity.replicaId);
+    this.driver = new RaftDriver(raft, { log: this.#port, hardState: this.#terms, transport, sink: this, defer });
     this.#catchUp = catchUpPeer(options, this.driver, this.#port);
     options.log.events = this;
+    options.watch.join(raft.identity.logUid, this.driver);
     this.#say();
   }
 
@@ -128,6 +130,7 @@ export class RaftGroup implements Group, DriverSink, LogEvents {
     this.#closed = true;
     this.#feed.ended = true;
     this.#catchUp.close();
+    this.#options.watch.forget(this.#options.raft.identity.logUid);
     this.driver.close();
     this.#say();
     this.#wake();
@@ -310,7 +313,13 @@ export class RaftGroup implements Group, DriverSink, LogEvents {
     this.#catchUp.begin(wanted);
   }
 
-  idleChanged(): void {}
+  idleChanged(change: IdleChange): void {
+    noteIdle(this.#options.watch, this.driver, this.#options.raft.identity, change);
+  }
+
+  sleepChanged(asleep: boolean): void {
+    noteSleep(this.#options.watch, this.driver, this.#options.raft.identity, asleep);
+  }
 
   faulted(fault: Fault): void {
     this.#options.report('replica lost', fault);

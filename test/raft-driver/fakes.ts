@@ -254,6 +254,7 @@ export class Rig implements DriverSink, Transport {
     this.calls.push(`catch up ${wanted.replicaId}`);
   }
   idleChanged(): void {}
+  sleepChanged(): void {}
   faulted(fault: Fault): void {
     this.calls.push(`fault ${fault}`);
   }

@@ -147,6 +147,8 @@ export class RaftDriver {
   tick(elapsedMs: number): void {
     // A lone leader has nobody to remind of itself: an idle log costs nothing.
     if (this.#closed || (this.alone && this.node.role === 'leader')) return;
+    // Asleep its clock may stand still: whoever wakes it says how long it was silent.
+    if (this.node.asleep && this.#unannounced === 0) return;
     this.#announce();
     for (const replicaId of this.#failedCatchUps.splice(0)) this.node.catchUpFailed(replicaId);
     this.node.tick(elapsedMs);
@@ -195,12 +197,14 @@ export class RaftDriver {
 
   /** The connection to this node ended without a farewell. */
   peerReset(nodeId: NodeId): void {
+    if (this.#closed) return;
     this.#announce();
     this.node.peerReset(nodeId);
     this.#ended(false);
   }
 
   peerSilent(nodeId: NodeId, elapsedMs: number): void {
+    if (this.#closed) return;
     this.#announce();
     this.node.peerSilent(nodeId, elapsedMs);
     this.#ended(false);
@@ -346,6 +350,7 @@ export class RaftDriver {
     if (effects.configChanged) sink.configChanged();
     for (let i = 0; i < effects.catchUps.length; i++) sink.catchUpWanted(effects.catchUps[i]!);
     for (let i = 0; i < effects.idleChanges.length; i++) sink.idleChanged(effects.idleChanges[i]!);
+    if (effects.awake !== null) sink.sleepChanged(!effects.awake);
     if (effects.fault !== null) sink.faulted(effects.fault);
   }
 

@@ -57,6 +57,8 @@ export interface DriverSink {
   configChanged(): void;
   catchUpWanted(wanted: CatchUp): void;
   idleChanged(change: IdleChange): void;
+  /** Asleep: heartbeats do not come, and elections do not begin, until something happens or `peerSilent`. */
+  sleepChanged(asleep: boolean): void;
   faulted(fault: Fault): void;
   /** Term or vote could not be stored: for want of room (`retry` tries again), or for good. */
   notStored(full: boolean): void;

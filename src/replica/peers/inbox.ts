@@ -1,10 +1,13 @@
-// Brings what peers send to the groups it is for. A log that is not open is opened by it.
+// Brings what peers send to the groups it is for, or to the watch over all of them. A log that is not open is
+// opened by it.
 //
 // Invariant: nothing here believes a message: what is no message, or for no log of this node, is counted
 // and dropped.
-import { logUidOf, messageEnd } from '../raft/codec.ts';
-import type { Logs } from './logs.ts';
-import type { LogSlot } from './log-slot.ts';
+import { kindOf, logUidOf, messageEnd } from '../../raft/codec.ts';
+import type { Logs } from '../logs.ts';
+import type { LogSlot } from '../log-slot.ts';
+import type { PeerWatch } from './watch.ts';
+import { FIRST_WATCH_KIND } from './watch-messages.ts';
 
 /** A message that waited longer for its log to open has been repeated meanwhile. */
 const WAIT_MS = 1_000;
@@ -12,10 +15,12 @@ const WAIT_MS = 1_000;
 export class PeerInbox {
   dropped = 0;
   readonly #logs: Logs;
+  readonly #watch: PeerWatch;
   readonly #slots = new Map<string, LogSlot>();
 
-  constructor(logs: Logs) {
+  constructor(logs: Logs, watch: PeerWatch) {
     this.#logs = logs;
+    this.#watch = watch;
   }
 
   /** One frame: any number of whole messages. The buffer is kept until what is in it is written. */
@@ -26,7 +31,8 @@ export class PeerInbox {
         this.dropped++;
         return;
       }
-      this.#deliver(logUidOf(frame, at), frame.subarray(at, end), nowMs);
+      if (kindOf(frame, at) >= FIRST_WATCH_KIND) this.#watch.receive(frame.subarray(at, end));
+      else this.#deliver(logUidOf(frame, at), frame.subarray(at, end), nowMs);
       at = end;
     }
   }
