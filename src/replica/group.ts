@@ -75,6 +75,9 @@ export interface Group {
   receive(message: Buffer): void;
   /** Nothing more is done or told; the caller then closes the log. */
   close(): void;
-  /** Resolves when nothing that was proposed is undecided any more. Nothing is proposed meanwhile. */
+  /**
+   * Resolves when nothing that was proposed is undecided any more, or others have to decide it. Nothing is proposed
+   * meanwhile.
+   */
   settled(): Promise<void>;
 }

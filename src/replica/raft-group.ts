@@ -28,6 +28,7 @@ import { FullDisk } from './raft-disk-full.ts';
 import { RaftFeed } from './raft-feed.ts';
 import { RaftLogPort } from './raft-log-port.ts';
 import { RaftReads } from './raft-reads.ts';
+import { Latch } from './latch.ts';
 import type { RaftGroupOptions } from './raft-group-options.ts';
 import { OPEN, refusalOf } from './raft-refusal.ts';
 import { TermStore } from './raft-term-store.ts';
@@ -57,8 +58,8 @@ export class RaftGroup implements Group, DriverSink, LogEvents {
   readonly #catchUp: CatchUpPeer;
   #lastTickMs = -1;
   #closed = false;
-  #waiters: Array<() => void> = [];
-  #opened: (() => void) | null = null;
+  readonly #settled = new Latch();
+  readonly #opened = new Latch();
 
   private constructor(options: RaftGroupOptions) {
     this.#options = options;
@@ -103,7 +104,7 @@ export class RaftGroup implements Group, DriverSink, LogEvents {
     // Peers may ask for any entry that is here, and the core cannot wait for an answer.
     if (!driver.alone) await group.#port.loadTerms(options.raft.log.commitIndex);
     const alone = driver.soleVoter && group.#stopped === '';
-    const stored = alone ? new Promise<void>((resolve) => (group.#opened = resolve)) : null;
+    const stored = alone ? group.#opened.wait() : null;
     driver.start();
     await stored;
     if (group.#terms.error !== null) throw group.#terms.error;
@@ -168,7 +169,9 @@ export class RaftGroup implements Group, DriverSink, LogEvents {
   settled(): Promise<void> {
     this.#log.flush();
     if (this.#decided) return Promise.resolve();
-    return new Promise((resolve) => this.#waiters.push(resolve));
+    // Others decide, or nobody can: whoever stops waits for its own disk only.
+    if (!this.driver.soleVoter) return this.#log.whenIdle();
+    return this.#settled.wait();
   }
 
   retry(): void {
@@ -338,10 +341,7 @@ export class RaftGroup implements Group, DriverSink, LogEvents {
   }
 
   #hasOpened(): void {
-    const opened = this.#opened;
-    if (opened === null || (!this.#elected && !this.#full.noted && this.#stopped === '')) return;
-    this.#opened = null;
-    opened();
+    if (this.#elected || this.#full.noted || this.#stopped !== '') this.#opened.release();
   }
 
   // Applying and leading
@@ -394,7 +394,6 @@ export class RaftGroup implements Group, DriverSink, LogEvents {
   }
 
   #wake(): void {
-    if (this.#waiters.length === 0 || !this.#decided) return;
-    for (const resolve of this.#waiters.splice(0)) resolve();
+    if (this.#settled.isAwaited && this.#decided) this.#settled.release();
   }
 }
