@@ -163,9 +163,10 @@ export class LogUpkeep {
     this.#context.counters.snapshotsWritten++;
   }
 
-  /** A snapshot of now, for a replica that is to be brought on. Rejects with DiskError. */
-  async freshSnapshot(): Promise<{ path: string; index: number }> {
+  /** A snapshot of now, for a replica that is to be brought on; null when the log is being closed. Rejects with DiskError. */
+  async freshSnapshot(): Promise<{ path: string; index: number } | null> {
     while (this.#job !== null) await this.#job;
+    if (this.#closing) return null;
     const job = this.snapshot();
     const ended = (): void => void (this.#job = null);
     this.#job = job.then(ended, ended);
@@ -176,7 +177,7 @@ export class LogUpkeep {
   /** Ends the work under way and writes the last snapshot. Rejects with DiskError. */
   async finish(): Promise<void> {
     this.#closing = true;
-    await this.#job;
+    while (this.#job !== null) await this.#job;
     if (this.replica.group.refusal !== 0) return;
     try {
       await this.snapshot();

@@ -13,8 +13,8 @@ import type { PeerWatch } from './peers/watch.ts';
 /** How replicas are brought on that need what is compacted away. */
 export interface CatchUpOptions {
   readonly disk: Disk;
-  /** Makes a snapshot of now, on disk. Rejects with DiskError. */
-  readonly snapshot: () => Promise<{ readonly path: string; readonly index: Index }>;
+  /** Makes a snapshot of now, on disk; null when the log is being closed. Rejects with DiskError. */
+  readonly snapshot: () => Promise<{ readonly path: string; readonly index: Index } | null>;
   /** Begins a new generation of this log's files. Rejects with DiskError. */
   readonly stage: (offer: Offer) => Promise<Staging>;
   /** Closes this replica, puts other files in the place of its own and opens it on them. Never rejects. */

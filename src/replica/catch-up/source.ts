@@ -22,8 +22,8 @@ export interface SourcePorts {
   readonly disk: Disk;
   envelope(to: ReplicaId, toNode: NodeId): Envelope;
   send(toNode: NodeId, message: Buffer): void;
-  /** Makes a snapshot of now, on disk. Rejects with DiskError. */
-  snapshot(): Promise<{ readonly path: string; readonly index: Index }>;
+  /** Makes a snapshot of now, on disk; null when the log is being closed. Rejects with DiskError. */
+  snapshot(): Promise<{ readonly path: string; readonly index: Index } | null>;
   /** Entries from `from` on, about so many bytes, none above `to`; null when they cannot be had. */
   loadSome(from: Index, bytesMax: number, to: Index): Promise<readonly Buffer[] | null>;
   /** 1 … 2^31 − 1. */
@@ -139,8 +139,10 @@ export class CatchUpSource {
     const { disk, log, snapshot, envelope } = this.#ports;
     const { replicaId, nodeId } = session.wanted;
     try {
-      const { path, index } = await snapshot();
+      const made = await snapshot();
       if (this.#isOver(session)) return;
+      if (made === null || made.index < log.firstIndex) return this.#fail(session);
+      const { path, index } = made;
       const file = await disk.open(path, 'read');
       session.file = file;
       session.size = await file.size();
