@@ -153,6 +153,11 @@ export class ProducerTable {
     return list;
   }
 
+  /** A snapshot is being made. */
+  get isCaptured(): boolean {
+    return this.capture !== 0;
+  }
+
   /** The saved bytes of a producer that has changed since, or null: then it is still as it was. */
   take(producer: Producer): Buffer | null {
     assert(this.capture !== 0, 'a capture is running');

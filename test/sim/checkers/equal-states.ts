@@ -27,6 +27,8 @@ export class EqualStates implements Checker {
     for (const { replica, uid, name } of sim.node?.logs.slots() ?? []) {
       if (replica === null || replica.group.alone) continue;
       const { state } = replica;
+      // It is being encoded already, and only one at a time can.
+      if (state.producers.isCaptured) continue;
       const key = `${uid} ${state.appliedIndex}`;
       const digest = createHash('md5').update(encodeSnapshot(state)).digest('hex');
       const known = this.#known.get(key);
