@@ -46,8 +46,9 @@ interface Finding {
   readonly firstOffset?: number;
   /** -1: not known. */
   readonly lastOffset?: number;
-  /** Nothing has to be done about it any more. */
+  /** Nothing has to be done about it, or not any more. */
   readonly settled: boolean;
+  readonly repaired?: boolean;
 }
 
 async function verify(disk: NodeDisk, values: OptionValues): Promise<ExitCode> {
@@ -68,7 +69,7 @@ async function verify(disk: NodeDisk, values: OptionValues): Promise<ExitCode> {
     const ofLog = findingsOf(check, acceptsLoss);
     say(`${title(check).padEnd(24)} ${figures(check)}`);
     for (const line of given) say(`  ACCEPTED ${line}`);
-    for (const finding of ofLog) say(`  ${finding.kind === 'index' ? (finding.settled ? 'REPAIRED' : 'INDEX') : 'DAMAGE'} ${finding.message}`);
+    for (const finding of ofLog) say(`  ${label(finding)} ${finding.message}`);
     findings.push(...ofLog);
     accepted.push(...given);
     checks.push(check);
@@ -116,10 +117,16 @@ function findingsOf(check: LogCheck, acceptsLoss: boolean): Finding[] {
     const { file, position, firstOffset, lastOffset } = range;
     findings.push({ log, kind: 'damage', message: describeDamage(range), file, position, firstOffset, lastOffset, settled: acceptsLoss });
   }
-  for (const { file, reason, repaired } of check.report?.index ?? []) {
-    findings.push({ log, kind: 'index', message: `${file}: ${reason}`, file, settled: repaired });
+  for (const { file, reason, unfinished, repaired } of check.report?.index ?? []) {
+    const message = `${file}: ${reason}${unfinished && !repaired ? ': it is made again when it is needed' : ''}`;
+    findings.push({ log, kind: 'index', message, file, settled: repaired || unfinished, repaired });
   }
   return findings;
+}
+
+function label({ kind, settled, repaired }: Finding): string {
+  if (kind !== 'index') return 'DAMAGE';
+  return repaired === true ? 'REPAIRED' : settled ? 'NOTE' : 'INDEX';
 }
 
 function title({ name, uid, deleted }: LogCheck): string {

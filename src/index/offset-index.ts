@@ -203,6 +203,13 @@ export class OffsetIndex {
     return true;
   }
 
+  /** Nobody has sealed this block yet: the process ended between a roll and that. */
+  isUnsealed(block: number): boolean {
+    const view = this.file.view(block);
+    const magic = view.getUint32(0);
+    return (magic === INDEX_MAGIC || magic === 0) && view.getUint32(4) === 0 && view.getUint32(8) === 0;
+  }
+
   retain(): void {
     this.file.retain();
   }

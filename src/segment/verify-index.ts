@@ -11,6 +11,8 @@ import type { Segment } from './segment.ts';
 export interface IndexFinding {
   readonly file: string;
   readonly reason: string;
+  /** It was never finished, as after a crash: it is made again at its first use. */
+  readonly unfinished: boolean;
   readonly repaired: boolean;
 }
 
@@ -54,15 +56,16 @@ export async function checkIndex(
 ): Promise<Omit<IndexFinding, 'repaired'> | null> {
   const { indexPath, firstIndex, firstOffset, firstMs, count } = segment;
   // Without its first batch the base of the times is not known; the index cannot be judged, nor used.
-  if (firstMs === NONE) return { file: indexPath, reason: 'the first batch of its segment is damaged' };
+  if (firstMs === NONE) return { file: indexPath, reason: 'the first batch of its segment is damaged', unfinished: false };
   const index = await OffsetIndex.open(disk, indexPath, firstIndex, firstOffset, firstMs, count);
-  if (index === null) return { file: indexPath, reason: 'missing or too short' };
+  if (index === null) return { file: indexPath, reason: 'missing or too short', unfinished: true };
   try {
     const reason = expected.differenceTo(index);
-    return reason === '' ? null : { file: indexPath, reason };
+    return reason === '' ? null : { file: indexPath, reason, unfinished: false };
   } catch (error) {
     if (!(error instanceof IndexDamageError)) throw error;
-    return { file: indexPath, reason: `block ${error.block} is not sealed, or does not match its checksum` };
+    if (index.isUnsealed(error.block)) return { file: indexPath, reason: `block ${error.block} is not sealed`, unfinished: true };
+    return { file: indexPath, reason: `block ${error.block} does not match its checksum`, unfinished: false };
   } finally {
     await index.close();
   }

@@ -1,5 +1,5 @@
 // `sidelog verify` and `sidelog dump` on directories that a real server wrote, whole and damaged.
-import { cpSync, openSync, readdirSync, readFileSync, readSync, renameSync, statSync, writeSync, closeSync } from 'node:fs';
+import { cpSync, openSync, readdirSync, readFileSync, readSync, renameSync, rmSync, statSync, writeSync, closeSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -145,6 +145,16 @@ test('--repair-index mends an index, and only that', async () => {
   assert.equal(repaired.report.findings.map(({ kind, settled }) => [kind, settled]), [['index', true]]);
   assert.ok(readFileSync(index).equals(before), 'it is as it was');
   assert.is((await verify(dataDir)).code, 0);
+});
+
+test('an index file that is not there, as after a crash, is nothing to complain of', async () => {
+  const dataDir = copy();
+  for (const index of files(dataDir, '.idx')) rmSync(index);
+  const text = await run(['verify', '--data-dir', dataDir]);
+  assert.is(text.code, 0, text.stdout);
+  assert.match(text.stdout, /NOTE .*\.idx: missing or too short: it is made again when it is needed/);
+  const { consumed } = await clientsSee(dataDir);
+  assert.is(consumed.code, 0, consumed.stderr);
 });
 
 test('--accept-loss gives a log whose durable end is unknown an end again', async () => {

@@ -215,6 +215,24 @@ test('flipped bytes of an index are found entry by entry, and repaired when aske
   }
 });
 
+test('an index that a crash left unfinished is told from a damaged one', async () => {
+  const { disk, places } = await filled();
+  const path = places[0]!.file.replace('.seg', '.idx');
+  const spoil: [string, (copy: SimDisk) => Promise<void>, boolean][] = [
+    ['not sealed', async (copy) => (await copy.open(path, 'write')).write(Buffer.alloc(8), 0, 8, 4), true],
+    ['missing', (copy) => copy.unlink(path), true],
+    ['too short', async (copy) => (await copy.open(path, 'write')).truncate(30), true],
+    ['another seal', async (copy) => copy.corrupt(path, 9), false],
+  ];
+  for (const [what, how, unfinished] of spoil) {
+    const copy = disk.after({ mode: 'process' });
+    await how(copy);
+    assert.equal((await verify(copy)).index.map((finding) => finding.unfinished), [unfinished], what);
+    assert.is((await verify(copy, true)).index[0]!.repaired, true, what);
+    assert.equal((await verify(copy)).index, [], what);
+  }
+});
+
 test('an unsynced group behind the mark is no damage', async () => {
   const { disk, places } = await filled();
   const last = places[16]!;
