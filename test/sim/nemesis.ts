@@ -8,7 +8,8 @@
 import type { LogReplica } from '../../src/replica/log-replica.ts';
 import { ErrorCode } from '../../src/wire/errors.ts';
 import type { Prng } from '../support/prng.ts';
-import { groupOf } from './catalog.ts';
+import { groupOf, replicaOn } from './catalog.ts';
+import type { Catalog, SharedLog } from './catalog.ts';
 import type { Counters } from './counters.ts';
 import type { Scheduler } from './core/scheduler.ts';
 import { TraceKind } from './core/trace.ts';
@@ -16,7 +17,7 @@ import type { Trace } from './core/trace.ts';
 import type { History } from './history/history.ts';
 import type { Network } from './net/network.ts';
 import type { SimNode } from './node/sim-node.ts';
-import { FAULT_KINDS } from './options.ts';
+import { CLUSTER_KINDS, FAULT_KINDS } from './options.ts';
 import type { FaultKind, SimOptions } from './options.ts';
 import { rotSomething } from './rot.ts';
 
@@ -30,6 +31,8 @@ export interface NemesisWorld {
   readonly counters: Counters;
   readonly history: History;
   readonly nodes: readonly SimNode[];
+  readonly weak: readonly SimNode[];
+  readonly catalog: Catalog;
   /** Names of the clients, as hosts. */
   readonly clientNames: readonly string[];
 }
@@ -48,6 +51,7 @@ export class Nemesis {
   begin(): void {
     for (const kind of FAULT_KINDS) {
       const everyS = this.#world.options.faults[kind];
+      if (everyS === 0 && CLUSTER_KINDS.has(kind)) continue;
       const prng = this.#prng.fork();
       if (everyS > 0) this.#next(kind, everyS, prng);
     }
@@ -124,9 +128,11 @@ export class Nemesis {
       case 'diskFull':
         return this.#diskFull(node, prng, say);
       case 'rot': {
-        const what = rotSomething(node, prng, this.#world.history, this.#world.nodes.length > 1);
+        const { weak, history } = this.#world;
+        const rotting = weak.length > 0 ? prng.pick(weak) : node;
+        const what = rotSomething(rotting, prng, history, weak.length > 0);
         if (what !== '') counters.bitRot++;
-        if (what !== '') say(`has bits rot in ${what}`);
+        if (what !== '') trace.say(TraceKind.FAULT, `${rotting.name} has bits rot in ${what}`);
         return;
       }
       case 'reset':
@@ -134,6 +140,13 @@ export class Nemesis {
       case 'partition':
       case 'clog':
         return this.#netFault(kind, node, prng);
+      case 'transfer':
+        return this.#transfer(prng);
+      case 'move':
+        return this.#move(prng);
+      case 'wipe':
+      case 'logGone':
+        return this.#loseData(kind, prng.pick(this.#world.weak), prng);
     }
   }
 
@@ -193,6 +206,47 @@ export class Nemesis {
         network.open(other, node.name);
       }
     });
+  }
+
+  #transfer(prng: Prng): void {
+    const { catalog, trace } = this.#world;
+    const log = prng.pick([...catalog.logs.values()]);
+    const leader = catalog.leader(log);
+    if (leader === null) return;
+    const node = this.#world.nodes.find(({ nodeId }) => nodeId === leader.leaderNode)!;
+    const target = prng.pick(leader.config.config.voters).replicaId;
+    const refusal = groupOf(replicaOn(node, log.name)!).transferLeadership(target);
+    trace.say(TraceKind.FAULT, `${log.name}: its lead is to go to ${target}${refusal === null ? '' : `, refused: ${refusal}`}`);
+  }
+
+  /** A log leaves one node for another that never had it. */
+  #move(prng: Prng): void {
+    const { catalog, nodes, weak } = this.#world;
+    if (catalog.unfinished() !== '') return;
+    const log = prng.pick([...catalog.logs.values()]);
+    const hosts = catalog.hosts(log.name);
+    const others = nodes.filter((node) => !hosts.includes(node) && !log.former.has(node.name));
+    if (others.length === 0) return;
+    const to = prng.pick(others);
+    // At most one of its disks is a weak one.
+    const from = weak.includes(to) ? hosts.find((host) => weak.includes(host)) : prng.pick(hosts);
+    if (from !== undefined) catalog.move(log, from, to);
+  }
+
+  /** What a disk had synced is gone: all of it, or one log. The others must be whole and enough. */
+  #loseData(kind: 'wipe' | 'logGone', node: SimNode, prng: Prng): void {
+    const { catalog, trace } = this.#world;
+    if (node.process === null || catalog.unfinished() !== '') return;
+    const held = [...catalog.logs.values()].filter((log) => catalog.hosts(log.name).includes(node));
+    if (held.length === 0) return;
+    const lost: readonly SharedLog[] = kind === 'wipe' ? held : [prng.pick(held)];
+    node.crash({ mode: 'power', keep: 'all' });
+    if (kind === 'wipe') node.wipe();
+    else {
+      node.disk.vanish(`logs/${lost[0]!.uid}`);
+      trace.say(TraceKind.FAULT, `${node.name} has lost ${lost[0]!.name}`);
+    }
+    for (const log of lost) catalog.replace(log, node);
   }
 
   /** The operator: a log that stopped for good wants a restart. */

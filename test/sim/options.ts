@@ -21,12 +21,21 @@ export interface FaultRates {
   reset: number;
   partition: number;
   clog: number;
+  /** Of several nodes: one comes back without data, or without one log; leadership and replicas move. */
+  wipe: number;
+  logGone: number;
+  transfer: number;
+  move: number;
 }
 
 export type FaultKind = keyof FaultRates;
 export const FAULT_KINDS: readonly FaultKind[] = [
   'kill', 'powerCut', 'stop', 'pause', 'freeze', 'clockJump', 'slowDisk', 'diskErrors', 'diskFull', 'rot', 'reset', 'partition', 'clog',
+  'wipe', 'logGone', 'transfer', 'move',
 ];
+
+/** Faults that take several nodes. */
+export const CLUSTER_KINDS: ReadonlySet<FaultKind> = new Set(['wipe', 'logGone', 'transfer', 'move']);
 
 export interface LogPlan {
   readonly name: string;
@@ -108,7 +117,7 @@ function drawFaults(prng: Prng, nodeCount: number): FaultRates {
     const on = prng.chance(0.4);
     const often = prng.chance(0.3);
     const mean = often ? prng.between(1, 3) : prng.between(4, 30);
-    faults[kind] = on ? mean : 0;
+    faults[kind] = on && (nodeCount > 1 || !CLUSTER_KINDS.has(kind)) ? mean : 0;
   }
   // A lone node cannot repair itself; too much of it would leave nothing to look at.
   if (nodeCount === 1 && faults.rot > 0) faults.rot = Math.max(6, faults.rot);

@@ -1,5 +1,6 @@
 // Flips bits of what a disk holds, where a lone node can stand it: in what has a second copy, or can be
-// built again, nobody may notice; in a sealed segment the damage must be found and told.
+// built again, nobody may notice; in a sealed segment the damage must be found and told. Of several nodes
+// a minority may rot everywhere: it is mended by the others.
 import { decodeMark, MARK_POSITIONS, SEGMENT_HEAD_SIZE } from '../../src/segment/mark.ts';
 import { segmentFirstIndex } from '../../src/segment/head.ts';
 import type { Prng } from '../support/prng.ts';
@@ -9,6 +10,7 @@ import type { SimNode } from './node/sim-node.ts';
 /** Rots one thing and says what; '' when there was nothing fit. */
 export function rotSomething(node: SimNode, prng: Prng, history: History, several: boolean): string {
   const paths = node.disk.media.files().map(([path]) => path);
+  if (several && prng.chance(0.6)) return rotSegment(node, prng, paths);
   switch (prng.next(5)) {
     case 0:
       return rotIndex(node, prng, paths);
@@ -19,10 +21,11 @@ export function rotSomething(node: SimNode, prng: Prng, history: History, severa
     case 3:
       return rotMark(node, prng, paths);
     default:
-      // With several copies it is repaired from another one, which is not built yet.
-      return several ? '' : rotSealed(node, prng, paths, history);
+      return several ? rotSegment(node, prng, paths) : rotSealed(node, prng, paths, history);
   }
 }
+
+const SEGMENT_PATH = /^logs\/[0-9a-f]{32}\/\d{8}\/\d{20}\.seg$/;
 
 function flip(node: SimNode, prng: Prng, path: string, from: number, to: number): string {
   const position = prng.between(from, to - 1);
@@ -78,6 +81,26 @@ function rotSealed(node: SimNode, prng: Prng, paths: readonly string[], history:
   if (size <= SEGMENT_HEAD_SIZE) return '';
   for (const log of history.logs) if (path.includes(log.uid)) log.damaged = true;
   return flip(node, prng, path, SEGMENT_HEAD_SIZE, size);
+}
+
+/**
+ * Any byte of a segment that other nodes have another copy of; of the newest one only what lies below both
+ * slots of its mark: what a disk loses behind the mark cannot be told from what was never synced.
+ */
+function rotSegment(node: SimNode, prng: Prng, paths: readonly string[]): string {
+  const found = paths.filter((path) => SEGMENT_PATH.test(path));
+  if (found.length === 0) return '';
+  const path = prng.pick(found);
+  const bytes = node.disk.contents(path);
+  let end = bytes.length;
+  if (newestSegments(paths).includes(path)) {
+    const first = segmentFirstIndex(path.slice(path.lastIndexOf('/') + 1));
+    const slots = ([0, 1] as const).map((slot) => decodeMark(bytes.subarray(0, SEGMENT_HEAD_SIZE), MARK_POSITIONS[slot], slot, first));
+    if (slots[0] == null || slots[1] == null) return '';
+    end = Math.min(slots[0].end.position, slots[1].end.position);
+  }
+  if (end <= SEGMENT_HEAD_SIZE) return '';
+  return prng.chance(0.05) && end === bytes.length ? flip(node, prng, path, 0, 512) : flip(node, prng, path, SEGMENT_HEAD_SIZE, end);
 }
 
 /** Of each folder with segments the last one. */

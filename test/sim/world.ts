@@ -64,6 +64,8 @@ export class World implements ClientWorld {
   readonly counters = new Counters();
   readonly history: History;
   readonly nodes: SimNode[] = [];
+  /** A minority: only their disks rot, and lose what was synced. */
+  readonly weak: readonly SimNode[];
   readonly logs: LogRef[] = [];
   readonly batchBytesMax: number;
   /** Of several nodes. */
@@ -93,7 +95,9 @@ export class World implements ClientWorld {
     this.#messages = new MessageNet(this.network);
     const clusterId = options.nodeCount === 1 ? null : this.#prng.bytes(16);
     for (let i = 1; i <= options.nodeCount; i++) this.nodes.push(this.#makeNode(`n${i}`, clusterId));
-    this.catalog = new Catalog(this.nodes, this.#prng.fork());
+    this.catalog = new Catalog(this, this.#prng.fork());
+    const weakMax = options.logs.some(({ replication }) => replication < options.nodeCount) ? 1 : (options.nodeCount - 1) >> 1;
+    this.weak = this.#prng.shuffle([...this.nodes]).slice(0, weakMax);
     this.#nemesis = new Nemesis(this, this.#prng.fork());
   }
 
@@ -170,6 +174,7 @@ export class World implements ClientWorld {
     }
     await this.#until(() => made === this.options.logs.length, 30 * SECOND_US, () => 'the logs could not be made');
     for (const plan of this.options.logs) this.#note(plan, Buffer.from(this.catalog.logs.get(plan.name)!.uid, 'hex'));
+    this.catalog.begin();
   }
 
   #note({ name, fenced, retainBytes, retainMs }: LogPlan, uid: Buffer): void {
@@ -196,12 +201,14 @@ export class World implements ClientWorld {
     const words = this.logs.map((ref) => new LastWord(this, `last-word-${ref.name}`, this.#prng.fork(), ref));
     await this.#until(() => words.every(({ done }) => done), LIVENESS_BOUND_US, () => words.filter(({ done }) => !done).map(({ name, why }) => `${name}: ${why}`).join(', '));
     for (const word of words) word.link.close();
-    await this.#until(() => this.#lagging() === '', LIVENESS_BOUND_US, () => this.#lagging());
+    await this.#until(() => this.#unequal() === '', LIVENESS_BOUND_US, () => this.#unequal());
   }
 
-  /** Why the replicas of some log are not equal yet; '' when they are. */
-  #lagging(): string {
+  /** Why the replicas of some log are not all there and equal yet; '' when they are. */
+  #unequal(): string {
     if (this.nodes.length === 1) return '';
+    const unfinished = this.catalog.unfinished();
+    if (unfinished !== '') return unfinished;
     for (const { name } of this.logs) {
       const hosts = this.catalog.hosts(name);
       const last = Math.max(...hosts.map((node) => replicaOn(node, name)?.log.lastIndex ?? -1));

@@ -137,6 +137,13 @@ export class SimDisk implements Disk {
     node.rot(position, mask);
   }
 
+  /** A file or a folder is gone, for certain and without anybody's doing. */
+  vanish(path: string): void {
+    const parent = this.find(parentPath(path));
+    assert(parent?.kind === 'folder', `no folder of ${path}`);
+    this.media.vanish(parent, baseName(path));
+  }
+
   // ---- crashes ------------------------------------------------------------------------------
 
   /** Ends the process (and the power, as `mode` says); this object is dead, the answer goes on. */

@@ -305,6 +305,13 @@ export class SimMedia {
     }
   }
 
+  /** A name is gone, for certain and without anybody's doing. */
+  vanish(folder: SimFolderNode, name: string): void {
+    folder.entries.delete(name);
+    folder.durable.delete(name);
+    for (const change of this.changes) change.deltas = change.deltas.filter((delta) => delta.folder !== folder || delta.name !== name);
+  }
+
   /** Every file that a name leads to now, with its path, in path order. */
   files(): [string, SimFileNode][] {
     const found: [string, SimFileNode][] = [];

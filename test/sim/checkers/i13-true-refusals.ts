@@ -27,7 +27,8 @@ export class TrueRefusals implements Checker {
       case ErrorCode.UNKNOWN_PRODUCER:
       case ErrorCode.LOG_NOT_FOUND:
       case ErrorCode.LOG_CHANGED:
-        demand(false, this.rule, () => `${log.name} was there with all its producers, and a request was refused with ${errorName(code)}`);
+        // Of several nodes not every one has every log.
+        demand(code === ErrorCode.LOG_NOT_FOUND && seen.fewReplicas, this.rule, () => `${log.name} was there with all its producers, and a request was refused with ${errorName(code)}`);
         return;
       case ErrorCode.SEQ_GAP:
       case ErrorCode.SEQ_REUSED:

@@ -10,6 +10,7 @@ import { produceRequest } from '../../../src/wire/requests-write.ts';
 import { produceResponse } from '../../../src/wire/responses-data.ts';
 import type { ProduceResponse } from '../../../src/wire/responses-data.ts';
 import type { Prng } from '../../support/prng.ts';
+import { demand } from '../core/failure.ts';
 import { TraceKind } from '../core/trace.ts';
 import type { Counters } from '../counters.ts';
 import { Fate, valueOf } from '../history/fate.ts';
@@ -60,7 +61,7 @@ const STATE_REFUSALS: ReadonlySet<number> = new Set([
 
 /** Errors after which another node may do better. */
 const ELSEWHERE: ReadonlySet<number> = new Set([
-  ErrorCode.NOT_LEADER, ErrorCode.NO_LEADER, ErrorCode.LOG_STOPPED, ErrorCode.LOG_NOT_FOUND, ErrorCode.LEADERSHIP_LOST,
+  ErrorCode.NOT_LEADER, ErrorCode.NO_LEADER, ErrorCode.LOG_STOPPED, ErrorCode.LOG_NOT_FOUND, ErrorCode.LEADERSHIP_LOST, ErrorCode.DATA_LOSS,
 ]);
 
 /** Pause after an answer that says "not now". */
@@ -179,8 +180,14 @@ export abstract class SimClient {
     const { nextOffset, fence, expectedSeq } = outcome.error.detail;
     this.world.history.watch.refusal({
       log, code: outcome.code, detail: nextOffset ?? fence ?? expectedSeq ?? NONE, ...asked,
-      node: this.link.stale ? null : this.link.node,
+      node: this.link.stale ? null : this.link.node, fewReplicas: this.world.nodes.length > 1,
     });
+  }
+
+  /** Of several nodes one has answered DATA_LOSS: its disk must have lost something. */
+  protected mayBeDamaged(): void {
+    const { node, stale } = this.link;
+    demand(stale || node!.rotted.size > 0, 'reads', () => `${node!.name} says that records are damaged, and nothing damaged them`);
   }
 
   /** Counts a request that begins. */

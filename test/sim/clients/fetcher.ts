@@ -118,7 +118,8 @@ export class Fetcher extends SimClient {
       demand(value <= range.committedEnd || log.soft || request.value > floor, 'reads', () => `${this.name} stood at ${value} of ${log.name}, which ends at ${range.committedEnd}`);
       return;
     }
-    if (code === ErrorCode.DATA_LOSS) {
+    if (code === ErrorCode.DATA_LOSS && this.world.nodes.length > 1) this.mayBeDamaged();
+    else if (code === ErrorCode.DATA_LOSS) {
       demand(log.damaged, 'reads', () => `offset ${request.value} of ${log.name} is refused as damaged, and nothing damaged it`);
       // What lies behind the damage is whole.
       this.next = range !== undefined && range.committedEnd > this.next && this.next !== NONE ? range.committedEnd : NONE;

@@ -74,7 +74,8 @@ export class Subscriber extends SimClient {
         demand(range === undefined || at < range.logStart || at > range.committedEnd, 'reads', () => `${this.name}: offset ${at} is refused, the log has ${range!.logStart} to ${range!.committedEnd}`);
         demand(range === undefined || at <= range.committedEnd || log.soft, 'reads', () => `${this.name} stood at ${at} of ${log.name}, which ends at ${range!.committedEnd}`);
         this.next = range === undefined || log.soft ? NONE : range.logStart;
-      } else if (outcome.code === ErrorCode.DATA_LOSS) {
+      } else if (outcome.code === ErrorCode.DATA_LOSS && this.world.nodes.length > 1) this.mayBeDamaged();
+      else if (outcome.code === ErrorCode.DATA_LOSS) {
         demand(log.damaged, 'reads', () => `${this.name}: offset ${this.next} of ${log.name} is refused as damaged, and nothing damaged it`);
         const end = outcome.error.detail.range?.committedEnd ?? NONE;
         this.next = end > this.next && this.next !== NONE ? end : NONE;

@@ -51,6 +51,8 @@ export interface RefusalSeen {
   readonly fence: number;
   readonly fates: readonly Fate[];
   readonly node: SimNode | null;
+  /** The answer may come from a node that does not hold the log. */
+  readonly fewReplicas: boolean;
 }
 
 /** The figures of an answer. `linear`: it must reflect everything acknowledged before it was asked. */

@@ -268,9 +268,11 @@ export class SimNode {
     return chosen.length;
   }
 
-  /** Its data directory is empty when it starts again. */
+  /** Its data directory is empty when it starts again. It must be down. */
   wipe(): void {
     this.disk = this.#emptyDisk();
+    this.rotted.clear();
+    this.#trace.say(TraceKind.FAULT, `${this.name} is wiped`);
   }
 
   #gone(why: string): void {
