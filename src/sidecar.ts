@@ -201,10 +201,11 @@ class RunningSidecar implements Sidecar {
     const startedMs = monotonicMs();
     await within(settings.shutdownGrace * DRAIN_SHARE, this.listener.drain('the node is shutting down'));
     this.listener.close();
-    clearInterval(this.ticking);
     this.loopDelay.disable();
     const leftMs = settings.shutdownGrace - (monotonicMs() - startedMs);
-    if (!(await within(Math.max(leftMs, CLOSE_MS_MIN), node.stop()))) return false;
+    const stopped = await within(Math.max(leftMs, CLOSE_MS_MIN), node.stop());
+    clearInterval(this.ticking);
+    if (!stopped) return false;
     await lock.release();
     return true;
   }

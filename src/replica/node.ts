@@ -189,7 +189,8 @@ export class Node {
 
   /** A frame of Raft messages from another node. */
   receive(frame: Buffer): void {
-    if (!this.#stopped) this.#inbox.receive(frame, this.context.clock.monotonicMs());
+    // Also while it stops: what was accepted may still be committed.
+    this.#inbox.receive(frame, this.context.clock.monotonicMs());
   }
 
   /** The connection to another node ended without a farewell: its process is probably gone. */
@@ -199,10 +200,10 @@ export class Node {
 
   /** Deadlines, retention, disk space: to be called about every 50 ms, after the poll phase. */
   tick(): void {
-    if (this.#stopped) return;
     const { clock, space } = this.context;
     clock.observe();
     const nowMs = clock.monotonicMs();
+    if (this.#stopped) return this.#tickGroups(nowMs);
     this.#deadlines.tick(nowMs);
     this.context.raft.watch.tick(nowMs);
     for (const slot of this.logs.slots()) tickSlot(slot, nowMs);
@@ -214,6 +215,11 @@ export class Node {
     this.logs.opener.tick(nowMs);
     this.logs.trash.tick(space.full);
     this.#scrub.tick(this.logs.slots());
+  }
+
+  /** A leader that stops must still notice when nobody follows it any more. */
+  #tickGroups(nowMs: number): void {
+    for (const { upkeep } of this.logs.slots()) upkeep?.replica.group.tick(nowMs, false);
   }
 
   #beginTending(nowMs: number): void {

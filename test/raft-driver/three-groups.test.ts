@@ -69,6 +69,37 @@ test('memory of what a leader had not written when it lost the lead is given bac
   await cluster.stop();
 });
 
+test('a leader that stops still commits what it has taken, when the others hold it', async () => {
+  const cluster = await Cluster.start();
+  const leader = await cluster.elect();
+  await cluster.converge();
+  cluster.isolate(leader.number);
+  const client = await leader.connect();
+  const id = client.sendProduce(LOG, records('late'));
+  await cluster.settle();
+  let stopped = false;
+  void leader.world!.node.stop().then(() => (stopped = true));
+  await cluster.settle();
+  assert.not.ok(stopped, 'it waits for the others');
+  cluster.heal();
+  await cluster.until('the end', () => stopped);
+  assert.is(client.produced(id)!.code, 'OK');
+});
+
+test('a leader that stops with nobody to follow it gives up the lead, and stops', async () => {
+  const cluster = await Cluster.start();
+  const leader = await cluster.elect();
+  await cluster.converge();
+  cluster.isolate(leader.number);
+  const client = await leader.connect();
+  const id = client.sendProduce(LOG, records('late'));
+  await cluster.settle();
+  let stopped = false;
+  void leader.world!.node.stop().then(() => (stopped = true));
+  await cluster.until('the end', () => stopped, 2000);
+  assert.is(client.produced(id)!.code, 'LEADERSHIP_LOST');
+});
+
 test('a follower says who does not lead: NOT_LEADER', async () => {
   const cluster = await Cluster.start();
   const leader = await cluster.elect();

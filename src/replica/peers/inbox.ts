@@ -43,7 +43,9 @@ export class PeerInbox {
       this.dropped++;
       return;
     }
-    if (slot.replica !== null) return slot.replica.group.receive(message);
+    // Also to one that is being closed: it waits for what it has proposed.
+    const replica = slot.replica ?? slot.upkeep?.replica ?? null;
+    if (replica !== null) return replica.group.receive(message);
     this.#logs.opener.whenOpen(slot, {
       deadlineMs: nowMs + WAIT_MS,
       run: (log) => log.group.receive(message),

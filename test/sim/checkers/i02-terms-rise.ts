@@ -1,5 +1,6 @@
 // I2: terms never go down on a replica, across restarts; and every start leads in a higher one. What a
 // replica says to others counts even if it was killed right after.
+import { FIRST_CATCH_UP_KIND } from '../../../src/replica/catch-up/messages.ts';
 import { MessageKind } from '../../../src/raft/types.ts';
 import { demand } from '../core/failure.ts';
 import type { Checker } from '../history/watch.ts';
@@ -9,6 +10,11 @@ import { kindOf, senderOf, termOf, uidKeyOf, uidOf } from './raft-frame.ts';
 interface Known {
   term: number;
   incarnation: number;
+}
+
+/** Messages that wait for nothing but term and vote. */
+function isPromise(kind: number): boolean {
+  return kind !== MessageKind.Append && kind < FIRST_CATCH_UP_KIND;
 }
 
 export class TermsRise implements Checker {
@@ -21,8 +27,9 @@ export class TermsRise implements Checker {
     const key = `${uidKeyOf(frame)} ${senderOf(frame)}`;
     const term = termOf(frame);
     const before = this.#sent.get(key) ?? 0;
-    // An Append may have waited for its entries to be read from disk, as any message may on its way.
-    if (term < before && kindOf(frame) === MessageKind.Append) return;
+    // An Append may have waited for its entries to be read from disk, as any message may on its way; and what
+    // a replica asks of others for want of entries promises nothing.
+    if (term < before && !isPromise(kindOf(frame))) return;
     demand(term >= before, this.rule, () => `${from.name} sends in term ${term} of ${uidOf(frame)}, and had sent in term ${before}`);
     if (term > before) this.#sent.set(key, term);
   }
