@@ -131,6 +131,7 @@ export class Subscription implements Waiting {
       if (this.#nextOffset >= log.committedEnd) return;
       if (log.readRefusal !== 0) return this.fail(log.readRefusal);
       if (!client.mayRead) return client.lag(this);
+      this.#passDeleted();
       const bytesMax = Math.min(this.#balance, DELIVER_BYTES_MAX, client.session.peerMaxFrame - READ_OVERHEAD_SIZE);
       const run = readCachedData(log.log, this.#nextIndex, bytesMax, log.commitIndex);
       if (run !== null) {
@@ -145,6 +146,15 @@ export class Subscription implements Waiting {
         },
       );
     }
+  }
+
+  /**
+   * While it waited at the end nothing but control batches may have come, and their segments gone: the next
+   * record lies behind them. Where records themselves are missing it is for the read to say so.
+   */
+  #passDeleted(): void {
+    const { firstIndex, firstOffset } = this.log.log;
+    if (this.#nextIndex < firstIndex && this.#nextOffset >= firstOffset) this.#nextIndex = firstIndex;
   }
 
   /** Does something on disk, then goes on. */

@@ -86,7 +86,9 @@ export class RaftStateJournal {
     for (const path of JOURNAL_PATHS) {
       const file = await disk.open(path, 'write');
       journal.files.push(file);
-      // After a mere process crash what was read from .b may be in the page cache only: make it two.
+      // After a mere process crash what was read from .b may be in the page cache only: make it two. A sync
+      // alone would not store what a failed one left: the kernel may take those pages for clean.
+      await file.write(a as Buffer, 0, merged.cleanEnd, 0);
       await file.sync();
     }
     journal.mustRewrite = false;

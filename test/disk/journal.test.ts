@@ -256,6 +256,22 @@ test('opening makes both copies durable again after a process crash', async () =
   assert.equal(again.lost, []);
 });
 
+test('opening stores again what a failed sync has left in the page cache', async () => {
+  const disk = new SimDisk();
+  const journal = await RaftStateJournal.open(disk, SMALL);
+  await put(journal, ...[1, 2, 3, 4, 5, 6].map((log) => record(log, 1)));
+  disk.failNext('sync', 'EIO', /b$/);
+  await rejects(journal.put(record(1, 2)), 'EIO');
+  const restarted = disk.crash({ mode: 'process', keep: 'all' });
+  // In another sector: writing it does not store the one before by the way.
+  await put(await RaftStateJournal.open(restarted, SMALL), record(2, 2));
+  const cut = restarted.crash({ keep: 'none' });
+  cut.corrupt(PATH_A, 7 * RECORD_SIZE + 9);
+  const again = await reopenTwice(cut);
+  assert.is(termOf(again, 1), 2);
+  assert.equal(again.lost, []);
+});
+
 test('a crash at any step of a repair loses nothing that the other copy had', async () => {
   for (const damaged of JOURNAL_PATHS) {
     for (let step = 1, done = false; !done; step++) {

@@ -1,6 +1,9 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { From } from '../../src/wire/ops.ts';
+import { NONE } from '../../src/wire/limits.ts';
+import { From, Op } from '../../src/wire/ops.ts';
+import { putPositionRequest } from '../../src/wire/requests-read.ts';
+import { putPositionResponse } from '../../src/wire/responses-data.ts';
 import type { TestClient } from './support.ts';
 import { records, sized, valuesOf, World } from './support.ts';
 
@@ -78,6 +81,27 @@ test('a subscription overtaken by a trim ends with OFFSET_OUT_OF_RANGE, with and
   assert.is(end!.name, 'OFFSET_OUT_OF_RANGE');
   assert.equal(end!.detail.range, { logStart: 3, committedEnd: 4 });
   assert.is(client.delivered(fresh).end, null);
+});
+
+test('a subscription that waits at the end goes on when the segment of its last record has been deleted', async () => {
+  const { world, client } = await ready({ cacheBytes: 0 });
+  await client.createLog('short', { retainMs: 5000 });
+  const put = (offset: number) => client.call(Op.PUT_POSITION, putPositionRequest, { log: 'short', name: 'p', offset, expected: NONE }, putPositionResponse);
+  await client.produce('short', records('a'));
+  const id = client.sendSubscribe('short');
+  await world.settle();
+  await put(1);
+  for (let i = 0; i < 4; i++) {
+    await world.advance(4000);
+    await put(2 + i);
+  }
+  assert.is((await client.describe('short')).value.logStart, 1);
+  assert.ok(world.node.logs.find('short')!.replica!.log.firstIndex > 3, 'what followed the record is deleted');
+  await client.produce('short', records('b'));
+  await world.settle();
+  const { end, bytes } = client.delivered(id);
+  assert.is(end, null);
+  assert.equal(valuesOf(bytes), ['0:a', '1:b']);
 });
 
 test('after in SUBSCRIBE waits for the offset, 30 s at most', async () => {

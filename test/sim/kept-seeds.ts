@@ -23,4 +23,7 @@ export const KEPT_SEEDS: readonly KeptSeed[] = [
   { seed: 4, nodes: 3, found: 'entries that came in the turn of a full disk were appended behind a gap' },
   { seed: 11, nodes: 3, found: 'a follower that was behind refused offsets that its client had been given' },
   { seed: 69, nodes: 3, found: 'what a former leader had not written was counted as memory for ever' },
+  { seed: 6032, nodes: 3, found: 'a leader that was stopped together with the others waited for ever for their acks' },
+  { seed: 6051, nodes: 3, found: 'a copy of raft-state whose sync had failed was not stored again at a start' },
+  { seed: 6127, nodes: 3, found: 'a subscription looked for its next record in a segment that was deleted' },
 ];

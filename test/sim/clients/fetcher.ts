@@ -95,7 +95,8 @@ export class Fetcher extends SimClient {
     demand(after === undefined || committedEnd >= after, 'reads', () => `${this.name} asked for ${log.name} as of ${after} and got it as of ${committedEnd}`);
     demand(request.from !== From.OFFSET || startOffset === request.value, 'reads', () => `${this.name} asked for offset ${request.value} of ${log.name} and got ${startOffset}`);
     // A trim may overtake a read that has begun.
-    demand(startOffset >= Math.min(startFloor, logStart) && startOffset <= committedEnd, 'reads', () => `${this.name} got start ${startOffset} outside of ${logStart} to ${committedEnd}`);
+    const low = linear ? Math.min(startFloor, logStart) : 0;
+    demand(startOffset >= low && startOffset <= committedEnd, 'reads', () => `${this.name} got start ${startOffset} outside of ${logStart} to ${committedEnd}`);
     if (request.from === From.EARLIEST) demand((startOffset >= startFloor || !linear) && startOffset <= logStart, 'reads', () => `the earliest record of ${log.name} is ${logStart}, not ${startOffset}`);
     const next = history.batches(log, batches, startOffset, this.name);
     demand(next <= committedEnd, 'reads', () => `${this.name} got records up to ${next} of ${log.name}, which ends at ${committedEnd}`);
