@@ -83,16 +83,27 @@ export class RaftStateJournal {
     journal.usedSize = merged.cleanEnd;
     journal.capacity = (a as Buffer).length;
     journal.first = merged.nextSequence - merged.cleanEnd / RECORD_SIZE;
-    for (const path of JOURNAL_PATHS) {
-      const file = await disk.open(path, 'write');
-      journal.files.push(file);
-      // After a mere process crash what was read from .b may be in the page cache only: make it two. A sync
-      // alone would not store what a failed one left: the kernel may take those pages for clean.
-      await file.write(a as Buffer, 0, merged.cleanEnd, 0);
-      await file.sync();
-    }
-    journal.mustRewrite = false;
+    await journal.storeAgain(a as Buffer);
     return journal;
+  }
+
+  /**
+   * After a mere process crash what was read from .b may be in the page cache only: make it two. A sync
+   * alone would not store what a failed one left, because the kernel may take those pages for clean.
+   */
+  private async storeAgain(bytes: Buffer): Promise<void> {
+    for (const path of JOURNAL_PATHS) this.files.push(await this.disk.open(path, 'write'));
+    try {
+      for (const file of this.files) {
+        await file.write(bytes, 0, this.usedSize, 0);
+        await file.sync();
+      }
+    } catch (error) {
+      // Some file systems want room for what they had already: then the next put writes both anew.
+      if (!(error instanceof DiskError) || !FULL_CODES.has(error.code)) throw error;
+      return;
+    }
+    this.mustRewrite = false;
   }
 
   /** The durable state of a replica, or null when it was never entered. */
