@@ -76,8 +76,8 @@ export interface Group {
   /** Nothing more is done or told; the caller then closes the log. */
   close(): void;
   /**
-   * Resolves when nothing that was proposed is undecided any more, or others have to decide it. Nothing is proposed
-   * meanwhile.
+   * Resolves when nothing that was proposed is undecided any more: it is committed, or another leads. Nothing is
+   * proposed meanwhile, and ticks go on: a leader that hears from no majority gives up by itself.
    */
   settled(): Promise<void>;
 }

@@ -169,8 +169,6 @@ export class RaftGroup implements Group, DriverSink, LogEvents {
   settled(): Promise<void> {
     this.#log.flush();
     if (this.#decided) return Promise.resolve();
-    // Others decide, or nobody can: whoever stops waits for its own disk only.
-    if (!this.driver.soleVoter) return this.#log.whenIdle();
     return this.#settled.wait();
   }
 
