@@ -15,7 +15,7 @@ test('every fault that the selftest plants into our server has its place in the 
   assert.equal(misfits(process.cwd()), [], 'the line has changed: adapt conformance/selftest/mutants-*.ts, so that the fault is still planted');
 });
 
-test('sound servers pass, and a third of the mutants and the servers that do nothing right are caught', async () => {
+test('sound servers pass, and some of the mutants and the servers that do nothing right are caught', async () => {
   assert.ok(existsSync('conformance/second/server.py'));
   if (!SecondServer.isThere()) console.log('# skipped: the second implementation, there is no python3');
   const log: string[] = [];

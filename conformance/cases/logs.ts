@@ -352,6 +352,7 @@ export const logCases = [
       await client.refused('CREATE_LOG', { log: `${prefix}-over`, durability: 3 }, 'INVALID_ARGUMENT', { field: 'log', limit: BigInt(limit) });
       await client.ok('DELETE_LOG', { log: `${prefix}-0` });
       await t.log(client, { log: `${prefix}-over`, durability: 3 });
+      for (let i = 1; i < 4; i++) await client.ok('DELETE_LOG', { log: `${prefix}-${i}` }); // room for the log of the liveness probe
     }),
 ];
 

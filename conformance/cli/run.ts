@@ -56,8 +56,14 @@ function conclusion(report: Report): string {
     const counts = Object.entries(must).map(([status, n]) => `${n} ${status}`).join(', ');
     return `${profile.padEnd(12)} ${conformant ? 'conformant' : why}${counts ? ` (MUST: ${counts})` : ''}`;
   });
-  const last = report.cases.length === 0 ? `unreachable: ${report.server}` : (report.verdict || 'no verdict: core is not conformant');
+  const last = report.cases.length === 0 ? `unreachable: ${report.server}` : (report.verdict || `no verdict: ${noVerdict(report)}`);
   return [...lines, `${report.seconds.toFixed(1)} s, exit ${report.exitCode}`, last].join('\n');
+}
+
+/** Why there is none. */
+export function noVerdict({ summary }: Report): string {
+  const core = summary.find(({ profile }) => profile === 'core');
+  return core === undefined ? 'core was not run' : `core: ${core.why}`;
 }
 
 function choice(args: Args, name: string, allowed: readonly string[], fallback: string): string {

@@ -52,6 +52,9 @@ export class Conn {
   private readonly splitter = new FrameSplitter();
   private waiters: Waiter[] = [];
   private writing: Promise<void> = Promise.resolve();
+  /** Writes that the kernel has not taken yet, and who waits for them. */
+  private unsent = 0;
+  private readonly whenSent: (() => void)[] = [];
   private broken: Error | null = null;
 
   private constructor(socket: net.Socket, options: DialOptions) {
@@ -104,7 +107,7 @@ export class Conn {
   write(bytes: Buffer, framed = false): void {
     this.trace.bytes('>', bytes, framed);
     if (!this.bytewise) {
-      this.socket.write(bytes);
+      this.send(bytes);
       return;
     }
     this.writing = this.writing.then(() => this.trickle(bytes));
@@ -113,15 +116,18 @@ export class Conn {
   /** Resolves when all that was written has been handed to the kernel. */
   async flushed(): Promise<void> {
     await this.writing;
-    if (this.socket.writableLength === 0 || this.socket.destroyed) return;
+    if (this.unsent === 0 || this.socket.destroyed) return;
     await new Promise<void>((resolve) => {
-      const done = (): void => {
-        this.socket.off('drain', done);
-        this.socket.off('close', done);
-        resolve();
-      };
-      this.socket.on('drain', done);
-      this.socket.on('close', done);
+      this.whenSent.push(resolve);
+      this.socket.once('close', resolve);
+    });
+  }
+
+  private send(bytes: Buffer): void {
+    this.unsent++;
+    this.socket.write(bytes, () => {
+      if (--this.unsent > 0) return;
+      for (const resolve of this.whenSent.splice(0)) resolve();
     });
   }
 
@@ -210,7 +216,7 @@ export class Conn {
     for (let at = 0; at < single && !this.socket.destroyed && this.socket.writable; at++) {
       await new Promise<void>((resolve) => this.socket.write(bytes.subarray(at, at + 1), () => setImmediate(resolve)));
     }
-    if (bytes.length > single && this.socket.writable) this.socket.write(bytes.subarray(single));
+    if (bytes.length > single && this.socket.writable) this.send(bytes.subarray(single));
   }
 
   private received(chunk: Buffer): void {

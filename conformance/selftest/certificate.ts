@@ -20,6 +20,13 @@ const utcTime = (ms: number): Buffer => der(0x17, Buffer.from(`${new Date(ms).to
 const ECDSA_SHA256 = sequence(oid('2a8648ce3d040302'));
 const DAY_MS = 86_400_000;
 
+/** DER wants numbers without a leading zero byte. */
+function serial(): Buffer {
+  const bytes = randomBytes(8);
+  bytes[0] = 0x40 | (bytes[0]! & 0x3f);
+  return bytes;
+}
+
 export function selfSigned(name = 'localhost'): Certificate {
   const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const distinguished = sequence(der(0x31, sequence(oid('550403'), der(0x0c, Buffer.from(name)))));
@@ -33,7 +40,7 @@ export function selfSigned(name = 'localhost'): Certificate {
     sequence(oid('551d13'), der(0x01, Buffer.from([0xff])), der(0x04, sequence(der(0x01, Buffer.from([0xff]))))),
   ));
   const body = sequence(
-    der(0xa0, integer(Buffer.from([2]))), integer(randomBytes(8)), ECDSA_SHA256, distinguished,
+    der(0xa0, integer(Buffer.from([2]))), integer(serial()), ECDSA_SHA256, distinguished,
     sequence(utcTime(Date.now() - DAY_MS), utcTime(Date.now() + 30 * DAY_MS)), distinguished,
     publicKey.export({ type: 'spki', format: 'der' }), extensions,
   );

@@ -38,7 +38,7 @@ const NULL_SCALE = 0.04;
 const LANES = 4;
 /** The quick gate finds a missing reaction sooner still, and tries one of so many mutants; a fault of the server costs a server of its own. */
 const QUICK_SCALE = 0.15;
-const QUICK_ONE_OF = { proxy: 3, tls: 3, server: 12 } as const;
+const QUICK_ONE_OF = { proxy: 5, tls: 4, server: 14 } as const;
 
 /** Runs what `options` asks for and judges all that is known then. */
 export async function selftest(options: SelftestOptions): Promise<Gate[]> {
