@@ -14,7 +14,7 @@ async function writeUntilStuck(t: Context, client: Client, chunk: Buffer, limit:
   let written = 0;
   while (written < limit && !socket.destroyed) {
     const took = new Promise<boolean>((resolve) => {
-      const timer = setTimeout(() => resolve(false), t.ms(2_000));
+      const timer = setTimeout(() => resolve(false), Math.max(2_000, t.ms(2_000)));
       socket.write(chunk, () => {
         clearTimeout(timer);
         resolve(true);

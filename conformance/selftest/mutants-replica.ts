@@ -60,8 +60,10 @@ export const replicaMutants: readonly Patch[] = [
     find: 'if (window.bodyCrc(seq) !== bodyCrc) return', replace: "if (window.bodyCrc(seq) !== bodyCrc && !MUT('dedupe-ignores-crc')) return" },
   { faults: { 'duplicate-new-time': 'a duplicate is answered with another time' }, file: JUDGE,
     find: 'duplicate(verdict, 0, base, base + window.count(seq), window.appendTime(seq));', replace: "duplicate(verdict, 0, base, base + window.count(seq), window.appendTime(seq) + (MUT('duplicate-new-time') ? 1 : 0));" },
-  { faults: { 'duplicate-before-commit': 'a duplicate is acked before its original is committed' }, file: JUDGE,
-    find: 'duplicate(verdict, index, end - ring.count(index), end,', replace: "duplicate(verdict, MUT('duplicate-before-commit') ? 0 : index, end - ring.count(index), end," },
+  { faults: { 'duplicate-before-commit': 'a duplicate is acked before its original is committed' }, file: LOG,
+    find: '#duplicate(session: Session, id: number, deadlineMs: number, uid: Buffer | null): void {\n    const { verdict } = this;',
+    replace: "#duplicate(session: Session, id: number, deadlineMs: number, uid: Buffer | null): void {\n    const { verdict } = this;\n"
+      + "    if (MUT('duplicate-before-commit')) return session.produceAck(id, verdict.baseOffset, verdict.nextOffset, verdict.appendTime, this.group.term, 1, 1, PRODUCE_DUPLICATE, uid);" },
   { faults: { 'refusal-before-commit': 'a refusal does not wait for what it was judged against' }, file: LOG,
     find: 'refuse(session: Session, id: number, op: Op, deadlineMs: number, code: number): void {\n    const { verdict } = this;',
     replace: "refuse(session: Session, id: number, op: Op, deadlineMs: number, code: number): void {\n    const { verdict } = this;\n"
