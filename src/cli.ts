@@ -3,6 +3,7 @@
 import { CliError, Exit, commandHelp, parseCommand } from './cli/command.ts';
 import type { Command, ExitCode } from './cli/command.ts';
 import { COMMANDS } from './cli/commands.ts';
+import { checkNames } from './cli/operands.ts';
 import { checkStdout, watchOutput, writeStdout } from './cli/stdout.ts';
 
 declare const __SIDELOG_VERSION__: string;
@@ -49,7 +50,9 @@ async function dispatch(args: readonly string[]): Promise<ExitCode> {
     void writeStdout(commandHelp(command));
     return Exit.ok;
   }
-  return command.run(parseCommand(command, rest));
+  const input = parseCommand(command, rest);
+  checkNames(command.operands, input.operands);
+  return command.run(input);
 }
 
 /** Finds the command by one or two words (`log create`). */

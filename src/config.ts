@@ -123,12 +123,22 @@ export function loadSettings(flags: Record<string, unknown>, environment: NodeJS
   return result;
 }
 
+/** Variables that may be set beside the settings: those of the client commands, and what a container platform sets. */
+const OTHER_VARIABLES = /^SIDELOG_(CONFIG|TO|FROM|TOKEN|TLS(_CA|_SERVERNAME)?|(.*_)?SERVICE_.*|PORT(_.*)?|.*_PORT(_.*)?)$/;
+
+/** Variables that look like settings and are none: mistyped, most likely. */
+export function unknownVariables(environment: NodeJS.ProcessEnv): string[] {
+  const known = new Set(SETTINGS.map(({ key }) => environmentName(key)));
+  return Object.keys(environment).filter((name) => name.startsWith('SIDELOG_') && !known.has(name) && !OTHER_VARIABLES.test(name)).sort();
+}
+
 function readFile(path: string): Record<string, unknown> {
   let parsed: unknown;
   try {
-    parsed = JSON.parse(readFileSync(path, 'utf8'));
+    // Some editors begin a file with a byte order mark.
+    parsed = JSON.parse(readFileSync(path, 'utf8').replace(/^\uFEFF/, ''));
   } catch (error) {
-    throw new SettingError(`--config ${path}: ${(error as Error).message}`);
+    throw new SettingError(`--config ${path}: ${(error as Error).message.replace(/\s+/g, ' ')}`);
   }
   const result = z.safeParse(z.record(z.string(), z.unknown()), parsed);
   if (!result.success) throw new SettingError(`--config ${path}: must be one JSON object of settings`);

@@ -1,7 +1,9 @@
 // What the world outside must be like for a sidecar to start: the data directory, the TLS files, the
 // port, file descriptors. Every failure names the setting that mends it; nothing here is kept open.
 import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { createSecureContext } from 'node:tls';
 import { SettingError } from './config.ts';
 import type { Settings } from './config.ts';
 import { HANDLES_DEFAULT } from './segment/handles.ts';
@@ -26,10 +28,35 @@ export interface TlsFiles {
 /** Makes the data directory, closed to others, unless it is there. Throws StartError. */
 export function makeDataDirectory(path: string): void {
   try {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
+    makeFolders(resolve(path));
   } catch (error) {
     throw new StartError(`--data-dir ${path}: cannot be made: ${(error as Error).message}`, { cause: error });
   }
+  if (!statSync(path).isDirectory()) throw new StartError(`--data-dir ${path}: there is a file at this path`);
+}
+
+/** One folder after the other: where the file system makes none (/proc), mkdir's own `recursive` tries for ever. */
+function makeFolders(path: string): void {
+  if (existsSync(path)) return;
+  const parent = dirname(path);
+  if (parent !== path) makeFolders(parent);
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    // Two that start at once make it together.
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST' || !existsSync(path)) throw error;
+  }
+}
+
+/** libuv's own default when UV_THREADPOOL_SIZE is not set, and the most that it takes. */
+const POOL_DEFAULT = 4;
+const POOL_MAX = 1024;
+
+/** Threads that libuv makes of UV_THREADPOOL_SIZE, which it reads as a C program does. */
+export function threadPoolSize(variable: string | undefined): number {
+  if (variable === undefined) return POOL_DEFAULT;
+  const threads = Number.parseInt(variable, 10) || 1;
+  return threads < 0 ? POOL_MAX : Math.min(threads, POOL_MAX);
 }
 
 /** Reads the certificate and key and tries whether they fit; null when TLS is not set up. Throws SettingError. */
@@ -39,6 +66,7 @@ export function readTlsFiles(settings: Settings): TlsFiles | null {
   const files = { cert: readSettingFile('--tls-cert', tlsCert), key: readSettingFile('--tls-key', tlsKey) };
   const certificate = attempt(`--tls-cert ${tlsCert}: is not a certificate in PEM`, () => new X509Certificate(files.cert));
   const key = attempt(`--tls-key ${tlsKey}: is not an unencrypted private key in PEM`, () => createPrivateKey(files.key));
+  attempt(`--tls-cert ${tlsCert}: is not a certificate in PEM`, () => createSecureContext({ cert: files.cert }));
   // A key of another kind than the certificate's is taken by TLS without a word, and no handshake succeeds.
   if (!certificate.checkPrivateKey(key)) throw new SettingError(`--tls-key ${tlsKey}: is not the key of the certificate in ${tlsCert}`);
   return { ...files, expiresMs: Date.parse(certificate.validTo) };

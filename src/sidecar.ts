@@ -14,7 +14,7 @@ import { HttpDeadlines } from './http/deadlines.ts';
 import { createHttpHandler, refuseConnect } from './http/handler.ts';
 import type { HttpPorts } from './http/handler.ts';
 import type { LogFields, Logger, LogLevel } from './logger.ts';
-import { connectionsWithin, descriptorLimit, listenError, makeDataDirectory, openLogsWithin, readTlsFiles } from './sidecar-checks.ts';
+import { connectionsWithin, descriptorLimit, listenError, makeDataDirectory, openLogsWithin, readTlsFiles, threadPoolSize } from './sidecar-checks.ts';
 import type { TlsFiles } from './sidecar-checks.ts';
 import { renderMetrics } from './sidecar-metrics.ts';
 import { openIdentity, settleIdentity } from './sidecar-identity.ts';
@@ -33,8 +33,6 @@ import { Session } from './wire/session/session.ts';
 declare const __SIDELOG_VERSION__: string;
 
 const TICK_MS = 50;
-/** libuv's own default when UV_THREADPOOL_SIZE is not set. */
-const POOL_DEFAULT = 4;
 /** Threads that stay free of syncs, for cold reads. */
 const POOL_RESERVED = 2;
 const HTTP_HEADER_SIZE_MAX = 8192;
@@ -91,7 +89,8 @@ async function bringUp(settings: Settings, logger: Logger, tls: TlsFiles | null,
     logger.log('warn', 'disk full at start', { effect: 'the start counter was not stored; free some space' });
   });
   const turn = new Turn();
-  const threadPool = Number(process.env['UV_THREADPOOL_SIZE'] ?? POOL_DEFAULT) || POOL_DEFAULT;
+  const threadPool = threadPoolSize(process.env['UV_THREADPOOL_SIZE']);
+  if (threadPool <= POOL_RESERVED) logger.log('warn', 'small thread pool', { threadPool, effect: 'syncs and reads wait for each other; unset UV_THREADPOOL_SIZE' });
   const room = descriptorsFor(settings, logger);
   const config = nodeConfig(settings, identity, threadPool, room.openLogs);
   let running: RunningSidecar | null = null;

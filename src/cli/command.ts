@@ -58,8 +58,11 @@ export function parseCommand(command: Command, args: readonly string[]): Command
   try {
     parsed = parseArgs({ args: [...args], options, allowPositionals: true, strict: true });
   } catch (error) {
-    // parseArgs appends advice about `--`, which does not fit here; its first sentence says it all.
-    throw new CliError(`${(error as Error).message.split('. ')[0]}; see: sidelog ${command.name} --help`, Exit.usage);
+    // parseArgs appends advice that does not fit here, on lines of its own too; its first sentence says it all.
+    const [said] = (error as Error).message.split(/\. |\.?\n/);
+    const ambiguous = /^Option '(?:-\w, )?(--[\w-]+)/.exec(said!);
+    const dash = said!.includes('ambiguous') && ambiguous !== null ? `: a value that begins with a dash is given as ${ambiguous[1]}=VALUE` : '';
+    throw new CliError(`${said}${dash}; see: sidelog ${command.name} --help`, Exit.usage);
   }
   const [least, most] = command.arity;
   if (parsed.positionals.length < least || parsed.positionals.length > most) {

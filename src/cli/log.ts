@@ -5,7 +5,7 @@ import { formatSize, parseDuration, parseSize } from '../units.ts';
 import { CliError, Exit } from './command.ts';
 import type { Command, CommandInput, ExitCode, OptionSpecs, OptionValues } from './command.ts';
 import { CONNECTION_OPTIONS, parsedOption, withClient } from './connection.ts';
-import { offsetOperand } from './operands.ts';
+import { checkName, offsetOperand } from './operands.ts';
 import { printJson, writeStdout } from './stdout.ts';
 
 const RETENTION_OPTIONS: OptionSpecs = {
@@ -80,6 +80,7 @@ export const logCommands: readonly Command[] = [
   }, ({ values, operands }) => {
     const uid = operands[0]!.toLowerCase();
     if (!/^[0-9a-f]{32}$/.test(uid)) throw new CliError(`"${operands[0]}" is not a log_uid: it has 32 hex digits; see: sidelog log list --deleted`, Exit.usage);
+    if (values['as'] !== undefined) checkName('--as', values['as'] as string);
     return async (client) => {
       const log = (values['as'] as string | undefined) ?? (await client.logs.list({ trash: true })).find((deleted) => deleted.logUid === uid)?.log;
       if (log === undefined) throw new CliError(`no deleted log has the uid ${uid}; see: sidelog log list --deleted`);

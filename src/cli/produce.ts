@@ -11,6 +11,7 @@ import { choiceOption, CONNECTION_OPTIONS, explain, numberOption, parsedOption, 
 import { Interrupt } from './interrupt.ts';
 import { parseDuration } from '../units.ts';
 import { splitLines } from './lines.ts';
+import { checkName } from './operands.ts';
 import { openSink } from './produce-sink.ts';
 import type { Sink, Tally } from './produce-sink.ts';
 import { Progress } from './progress.ts';
@@ -71,6 +72,7 @@ function planOf({ values, operands }: CommandInput): ProducePlan {
     timeoutMs: parsedOption(values, 'timeout', parseDuration) ?? TIMEOUT_MS_DEFAULT,
     parse: format === 'json' ? parseJsonRecord : (line) => ({ value: line }),
   };
+  if (plan.producer !== undefined) checkName('--producer', plan.producer);
   if (plan.expect !== undefined && plan.producer !== undefined) throw new CliError('--expect and --producer do not go together', Exit.usage);
   return plan;
 }

@@ -1,7 +1,7 @@
 // `sidelog serve`: runs a sidecar until a signal. Exactly one line goes to stdout, when it is ready;
 // everything else is the log on stderr.
 import { basename, relative, resolve } from 'node:path';
-import { SETTINGS, SettingError, environmentName, flagName, loadSettings } from '../config.ts';
+import { SETTINGS, SettingError, environmentName, flagName, loadSettings, unknownVariables } from '../config.ts';
 import type { Settings } from '../config.ts';
 import { createLogger } from '../logger.ts';
 import type { Logger } from '../logger.ts';
@@ -53,6 +53,7 @@ async function serve({ values }: CommandInput): Promise<ExitCode> {
   }
   const format = settings.logFormat === 'auto' ? (process.stderr.isTTY === true ? 'pretty' : 'json') : settings.logFormat;
   const logger = createLogger((line) => process.stderr.write(line), format, settings.logLevel);
+  for (const variable of unknownVariables(process.env)) logger.log('warn', 'unknown environment variable', { variable, effect: 'none; see sidelog serve --help' });
   crashLoudly(logger);
   logWarnings(logger);
   const sidecar = await start(settings, logger);

@@ -89,9 +89,20 @@ test('a log that is not there, or has no such name, is said with what to do', as
   assert.is(missing.code, 1);
   assert.is(missing.stderr, 'sidelog: LOG_NOT_FOUND: log not found; see: sidelog log create\n');
   assert.match(missing.stdout, '"records":0,"firstOffset":null,"lastOffset":null');
-  const wrong = await sidelog(['log', 'create', 'a b']);
-  assert.is(wrong.code, 1);
-  assert.match(wrong.stderr, /^sidelog: INVALID_ARGUMENT.*log/);
+  const wrong: [string[], string][] = [
+    [['log', 'create', 'a b'], 'LOG: "a b"'],
+    [['produce', ''], 'LOG: ""'],
+    [['consume', '../etc'], 'LOG: "../etc"'],
+    [['position', 'put', 'default', '.hidden', '1'], 'NAME: ".hidden"'],
+    [['produce', 'default', '--producer', 'ä'], '--producer: "ä"'],
+    [['log', 'undelete', '0'.repeat(32), '--as', 'x'.repeat(201)], `--as: "${'x'.repeat(201)}"`],
+  ];
+  const results = await Promise.all(wrong.map(([args]) => run(args)));
+  for (const [i, [, what]] of wrong.entries()) {
+    const { code, stderr } = results[i]!;
+    assert.is(code, 2, stderr);
+    assert.is(stderr, `sidelog: ${what} is not a name; expected 1 to 200 of the characters A-Z a-z 0-9 . _ - and no dot in front\n`);
+  }
 });
 
 test('a line that no batch can hold is named; what came before it is stored', async () => {

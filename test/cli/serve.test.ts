@@ -10,6 +10,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { connect } from '../../src/wire/client/client.ts';
 import { BUILT, cleanEnvironment, endAll, exitOf, hasProgram, run, serve, skipUnless, spawnSidelog, temporaryFolder, until } from '../support/sidecar.ts';
+import { makeCertificate } from '../support/certificate.ts';
 import { ErrorCode } from '../../src/wire/errors.ts';
 import { Op } from '../../src/wire/ops.ts';
 import { frame, hello, PREFACE } from '../session/support.ts';
@@ -108,6 +109,9 @@ test('a port that is taken, a certificate that is wrong and a folder that cannot
     [['--data-dir', data, '--listen', '0.0.0.0:0', '--allow-plaintext'], 2, '--listen 0.0.0.0:0 is reachable from other hosts and this version cannot tell clients apart: give --allow-anonymous'],
     [['--data-dir', join(folder, 'new'), '--listen', '0.0.0.0:0', '--allow-plaintext', '--allow-anonymous'], 1, 'the data directory is new and --listen is not loopback: give --bootstrap-expect 1'],
     [['--data-dir', join(folder, 'data-2'), ...openLoopback, '--unix-socket', file], 1, `--unix-socket ${file}: there is something at this path that is not a socket; it is left alone`],
+    [['--data-dir', file, ...openLoopback], 1, `--data-dir ${file}: there is a file at this path`],
+    [['--data-dir', '/proc/nothing/here', ...openLoopback], 1, '--data-dir /proc/nothing/here: cannot be made: E'],
+    [['--data-dir', data, '--memory-limit', '-1'], 2, "Option '--memory-limit' argument is ambiguous: a value that begins with a dash is given as --memory-limit=VALUE; see: sidelog serve --help\n"],
     [['--data-dir', join(folder, 'data-3'), ...openLoopback, '--unix-socket', join(folder, 'x'.repeat(100))], 1, `--unix-socket ${join(folder, 'x'.repeat(100))}: the path has`],
   ];
   const results = await Promise.all(cases.map(([args]) => run(['serve', ...args])));
@@ -116,6 +120,18 @@ test('a port that is taken, a certificate that is wrong and a folder that cannot
     assert.is(results[i]!.code, code, `${args.join(' ')}: ${results[i]!.stderr}`);
     assert.ok(results[i]!.stderr.startsWith(`sidelog: ${message}`), `${args.join(' ')}: ${results[i]!.stderr}`);
   }
+});
+
+test('a certificate that is not in PEM is said by its flag, before anything is begun', async () => {
+  const certificate = makeCertificate();
+  if (!skipUnless(certificate !== null, 'a certificate in another format: there is no openssl')) return;
+  const der = join(temporaryFolder(), 'cert.der');
+  execFileSync('openssl', ['x509', '-in', certificate!.cert, '-outform', 'der', '-out', der]);
+  const dataDir = join(temporaryFolder(), 'data');
+  const { code, stderr } = await run(['serve', '--data-dir', dataDir, ...openLoopback, '--tls-cert', der, '--tls-key', certificate!.key]);
+  assert.is(code, 2);
+  assert.ok(stderr.startsWith(`sidelog: --tls-cert ${der}: is not a certificate in PEM`), stderr);
+  assert.not(existsSync(dataDir));
 });
 
 test('logs without their node.json, or with one of another version, are left alone', async () => {

@@ -4,8 +4,9 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { accepted, environmentName, flagName, loadSettings, SETTINGS, settingOptions, SettingError } from '../../src/config.ts';
+import { accepted, environmentName, flagName, loadSettings, SETTINGS, settingOptions, SettingError, unknownVariables } from '../../src/config.ts';
 import type { Settings } from '../../src/config.ts';
+import { threadPoolSize } from '../../src/sidecar-checks.ts';
 import { temporaryFolder } from '../support/sidecar.ts';
 
 const test = suite('config');
@@ -114,6 +115,28 @@ test('a file that is no object of known settings is refused', () => {
     assert.throws(() => loadSettings({ config: file }, {}), (error: Error) => error instanceof SettingError && message.test(error.message));
   }
   assert.throws(() => loadSettings({ config: '/nope.json' }, {}), /--config \/nope\.json: ENOENT/);
+});
+
+test('what an editor puts in front of a file is passed over, and what is wrong in it is one line', () => {
+  const path = join(temporaryFolder(), 'config.json');
+  writeFileSync(path, '\uFEFF{"idle":"7s"}');
+  assert.is(loadSettings({ config: path }, {}).idle, 7000);
+  writeFileSync(path, 'first\nsecond\n');
+  assert.throws(() => loadSettings({ config: path }, {}), (error: Error) => /^--config .*not valid JSON$/.test(error.message));
+});
+
+test('a variable that looks like a setting and is none is told from those of others', () => {
+  const environment = Object.fromEntries([
+    'SIDELOG_DATADIR', 'SIDELOG_MAXBATCH', 'SIDELOG_DATA_DIR', 'SIDELOG_CONFIG', 'SIDELOG_TO', 'SIDELOG_TLS', 'SIDELOG_TLS_CA', 'SIDELOG_TOKEN', 'PATH',
+    // What Kubernetes sets for a service called sidelog, or sidelog-main.
+    'SIDELOG_SERVICE_HOST', 'SIDELOG_SERVICE_PORT_CLIENT', 'SIDELOG_PORT', 'SIDELOG_PORT_8400_TCP_ADDR', 'SIDELOG_MAIN_PORT_8400_TCP', 'SIDELOG_MAIN_SERVICE_HOST',
+  ].map((name) => [name, 'x']));
+  assert.equal(unknownVariables(environment), ['SIDELOG_DATADIR', 'SIDELOG_MAXBATCH']);
+});
+
+test('the thread pool is as large as libuv makes it, whatever the variable says', () => {
+  const sizes: [string | undefined, number][] = [[undefined, 4], ['16', 16], ['1', 1], ['0', 1], ['foo', 1], ['', 1], ['8x', 8], ['-1', 1024], ['99999', 1024]];
+  for (const [variable, size] of sizes) assert.is(threadPoolSize(variable), size, variable);
 });
 
 test('rules between settings name the flag that mends it', () => {
