@@ -11,12 +11,14 @@ import type { RaftLogPort } from './raft-log-port.ts';
 const SESSIONS = 2 ** 31 - 1;
 
 export function catchUpPeer(options: RaftGroupOptions, driver: RaftDriver, port: RaftLogPort): CatchUpPeer {
-  const { log, raft, transport, catchUp, report } = options;
+  const { log, raft, transport, journal, catchUp, report } = options;
   const { node } = driver;
   const commitIndex = (): Index => node.commitIndex;
   const { clusterId, logUid, nodeId, replicaId } = raft.identity;
   const envelope = (to: ReplicaId, toNode: NodeId): Envelope => {
-    return { clusterId, logUid, from: replicaId, fromNode: nodeId, to, toNode, term: driver.term };
+    // The one on disk (I3), also when this replica was closed for an install and its successor has gone on.
+    const term = journal.get(options.logUid, replicaId)?.term ?? 0;
+    return { clusterId, logUid, from: replicaId, fromNode: nodeId, to, toNode, term };
   };
   const send = (toNode: NodeId, message: Buffer): void => transport.send(toNode, message);
   return new CatchUpPeer(

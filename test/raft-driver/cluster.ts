@@ -3,7 +3,9 @@
 import type { RaftGroup } from '../../src/replica/raft-group.ts';
 import type { Transport } from '../../src/raft/driver/ports.ts';
 import { decodeMessage, kindOf } from '../../src/raft/codec.ts';
+import { MessageKind } from '../../src/raft/types.ts';
 import type { Message } from '../../src/raft/types.ts';
+import { FIRST_WATCH_KIND } from '../../src/replica/peers/watch-messages.ts';
 import type { LogReplica } from '../../src/replica/log-replica.ts';
 import type { LogDescriptor, LogSettings } from '../../src/replica/log-settings.ts';
 import { settingsFromWish } from '../../src/replica/log-settings.ts';
@@ -43,6 +45,7 @@ export class Member implements Transport {
   disk: SimDisk;
   starts = 0;
   replicaId: number;
+  #sentTerm = 0;
   /** Disk operations that do not end until somebody calls what is in `held`. */
   holds: ((operation: DiskOperation) => boolean) | null = null;
   readonly held: Array<() => void> = [];
@@ -59,8 +62,20 @@ export class Member implements Transport {
   }
 
   send(nodeId: string, message: Buffer): void {
+    this.#checkTerm(message);
     // Copied: the sender's buffers are its own.
     this.cluster.queue.push({ from: this.number, to: parseInt(nodeId.slice(0, 2), 16), message: Buffer.from(message) });
+  }
+
+  /** I2, I3: no message leaves in a term that is not on disk, or below one that this replica has named before. */
+  #checkTerm(message: Buffer): void {
+    const kind = kindOf(message, 0);
+    // An Append may have waited for its entries.
+    if (kind >= FIRST_WATCH_KIND || kind === MessageKind.Append) return;
+    const term = Number(message.readBigUInt64BE(88));
+    const stored = this.world!.node.context.journal.get(Buffer.from(UID, 'hex'), this.replicaId)?.term ?? 0;
+    if (term > stored || term < this.#sentTerm) throw new Error(`node ${this.number} sends kind ${kind} in term ${term}, stored ${stored}, sent ${this.#sentTerm}`);
+    this.#sentTerm = term;
   }
 
   get replica(): LogReplica {
