@@ -10,7 +10,7 @@ import { existsSync, rmSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 
 /** A file that runs longer than this hangs: it is killed and counts as failed. */
-const FILE_TIMEOUT_MS = 120_000;
+const FILE_TIMEOUT_MS = 240_000;
 /** Begun first, so that none of them runs on alone at the end. */
 const LONG = ['conformance/', 'sim/', 'faults/', 'cli/', 'hostile/', 'replica/logs'];
 
