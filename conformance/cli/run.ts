@@ -28,11 +28,13 @@ export async function runCommand(argv: readonly string[]): Promise<number> {
   const target = loadTarget(where);
   const reports = args.list('report').map(reportFile);
   const seed = args.number('seed', Date.now() % 0x1_0000_0000) >>> 0;
+  const scale = args.number('timeout-scale', 1);
+  if (scale === 0) throw new UsageError('--timeout-scale wants a number above 0');
   const transport = choice(args, 'transport', ['plain', 'tls'], target.plaintext ? 'plain' : 'tls');
   const tap = new Tap((line) => void process.stdout.write(`${line}\n`));
   tap.comment(`sidelog conformance suite, target ${target.name}, transport ${transport}, seed ${seed}`);
   const report = await execute(target, cases(), {
-    scale: args.number('timeout-scale', 1), seed, transport: transport as 'plain' | 'tls',
+    scale, seed, transport: transport as 'plain' | 'tls',
     crashRounds: args.number('crash-rounds', 3), reruns: args.number('rerun', 1), jobs: Math.max(1, args.number('jobs', 2)),
     knownFailing: patterns(args.list('known-failing')), knownFlaky: patterns(args.list('known-flaky')),
     provisionalFails: choice(args, 'provisional', ['fail', 'warn'], 'warn') === 'fail',
@@ -43,7 +45,7 @@ export async function runCommand(argv: readonly string[]): Promise<number> {
     onResult: (result) => {
       if (!args.flag('quiet') || result.status !== 'pass') tap.result(result);
     },
-    repro: (id) => `node conformance.mjs run --target ${where} --transport ${transport} --case ${id} --seed ${seed}`,
+    repro: (id) => `node conformance.mjs run --target ${where} --transport ${transport} --case ${id} --seed ${seed}${scale === 1 ? '' : ` --timeout-scale ${scale}`}`,
   });
   tap.end();
   tap.comment(conclusion(report));

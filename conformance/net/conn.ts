@@ -56,6 +56,8 @@ export class Conn {
   private unsent = 0;
   private readonly whenSent: (() => void)[] = [];
   private broken: Error | null = null;
+  /** We ended it, since the case is over. */
+  private isOver = false;
 
   private constructor(socket: net.Socket, options: DialOptions) {
     this.socket = socket;
@@ -139,6 +141,7 @@ export class Conn {
   }
 
   destroy(): void {
+    this.isOver = true;
     this.socket.destroy();
   }
 
@@ -154,7 +157,9 @@ export class Conn {
     this.framing = true;
     const held = this.raw;
     this.raw = Buffer.alloc(0);
-    if (held.length > 0) this.cut(held);
+    if (held.length === 0) return;
+    this.trace.withdraw(held.length);
+    this.cut(held);
   }
 
   /** Takes exactly `size` raw bytes; for the preface and HTTP. */
@@ -248,6 +253,7 @@ export class Conn {
   private over(how: 'fin' | 'reset'): void {
     if (this.ended !== null) return;
     this.ended = how;
+    if (this.isOver) return this.settle();
     const rest = this.splitter.held > 0 ? ` with ${this.splitter.held} bytes of an unfinished frame` : '';
     this.trace.note(`the server ended the connection (${how === 'fin' ? 'FIN' : 'reset'})${rest}`);
     this.settle();

@@ -39,6 +39,15 @@ export class Trace {
     this.add({ ms: performance.now() - this.began, dir, bytes: kept, size: bytes.length, framed });
   }
 
+  /** Of the bytes that came last, `size` at the end will be told again, as frames. */
+  withdraw(size: number): void {
+    const events = this.last.length > 0 ? this.last : this.first;
+    const event = events.pop();
+    if (event?.bytes === undefined) return;
+    const left = event.size! - size;
+    if (left > 0) events.push({ ...event, bytes: event.bytes.subarray(0, left), size: left });
+  }
+
   private add(event: TraceEvent): void {
     if (this.first.length < EVENTS_KEPT) {
       this.first.push(event);

@@ -26,8 +26,16 @@ function line(event: TraceEvent): TraceLine {
   const ms = event.ms.toFixed(1);
   if (event.bytes === undefined) return { ms, dir: event.dir, text: event.note ?? '', hex: '' };
   const cut = event.size! > event.bytes.length;
-  const text = event.framed ? frameText(event.bytes, cut) : `${event.size} bytes${printable(event.bytes)}`;
+  const text = event.framed ? frameText(event.bytes, cut) : (prefaceText(event.bytes, event.dir) ?? `${event.size} ${event.size === 1 ? 'byte' : 'bytes'}${printable(event.bytes)}`);
   return { ms, dir: event.dir, text, hex: hexdump(event.bytes.subarray(0, HEX_BYTES_MAX), event.size!) };
+}
+
+/** Null when the bytes are no preface, or one with more behind it. */
+function prefaceText(bytes: Buffer, dir: TraceEvent['dir']): string | null {
+  if (bytes.length !== 8 || bytes.readUInt32BE(0) !== 0xfa53_4c47) return null;
+  const plane = `plane ${String.fromCharCode(bytes[4]!)}`;
+  if (dir === '>') return `preface: ${plane}, majors ${bytes[6]} to ${bytes[5]}`;
+  return `preface answer: ${plane}, ${bytes[5] === 0 ? 'refused' : `major ${bytes[5]}`}, ${statusName(bytes.readUInt16BE(6))}`;
 }
 
 function printable(bytes: Buffer): string {

@@ -7,6 +7,12 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { UsageError } from '../cli/args.ts';
+import { explainCommand } from '../cli/catalog.ts';
+import { mockCommand } from '../cli/mock.ts';
+import { runCommand } from '../cli/run.ts';
+import { checkVectorsCommand, vectorsCommand } from '../cli/vectors.ts';
+import { ManifestError } from '../engine/target.ts';
 import { withMock } from './fake.ts';
 
 const test = suite('conformance/cli');
@@ -48,21 +54,26 @@ test('help, version, list, explain and coverage need no server', async () => {
 });
 
 test('a wrong command line is 2 and says what is wrong', async () => {
+  const { code, err } = await suiteOf('run', '--target', '127.0.0.1:1', '--jbos', '2');
+  assert.is(code, 2);
+  assert.match(err, /unknown option --jbos; known are --target/);
+  assert.is((await suiteOf('frobnicate')).code, 2);
   writeFileSync(file('bad.json'), '{"schema": "sidelog-target/1", "endpoints": [{"host": "127.0.0.1", "port": 1}], "hooks": {"stat": ["x"]}}');
-  const wrong: [string[], RegExp][] = [
-    [[], /run --target/], [['frobnicate'], /unknown command frobnicate/], [['run'], /wants --target/], [['run', '--target', '127.0.0.1:1', '--jbos', '2'], /unknown option --jbos/],
-    [['run', '--target', 'nowhere.json'], /cannot read the target file nowhere\.json/], [['run', '--target', 'bad.json'], /hooks\.stat: unknown/],
-    [['run', '--target', '127.0.0.1:1', '--case', 'produce/nothing'], /no case is called so/], [['run', '--target', '127.0.0.1:1', '--known-failing', 'x/y'], /no case is called so/],
-    [['run', '--target', '127.0.0.1:1', '--known-failing', '@none.txt'], /ENOENT/], [['run', '--target', '127.0.0.1:1', '--profile', 'kore'], /known are core/],
-    [['run', '--target', '127.0.0.1:1', '--profile', 'cluster'], /no cases for it yet/], [['run', '--target', '127.0.0.1:1', '--report', 'pdf=x'], /json=FILE, junit=FILE or html=FILE/],
-    [['run', '--target', '127.0.0.1:1', '--timeout-scale', 'two'], /wants a number/], [['explain', 'nothing/here'], /no case is called/], [['check-vectors'], /wants a command/],
-    [['vectors'], /wants --out/], [['mock', '--script', 'none.json'], /ENOENT/], [['selftest'], /only in the root of the repository/],
+  const run = (...argv: string[]): (() => Promise<number>) => () => runCommand(['--target', '127.0.0.1:1', ...argv]);
+  const wrong: [() => Promise<number>, RegExp][] = [
+    [() => runCommand([]), /wants --target/], [() => runCommand(['--target', 'nowhere.json']), /cannot read the target file nowhere\.json/],
+    [() => runCommand(['--target', file('bad.json')]), /hooks\.stat: unknown/],
+    [run('--case', 'produce/nothing'), /no case is called so/], [run('--known-failing', 'x/y'), /no case is called so/], [run('--known-failing', '@none.txt'), /ENOENT/],
+    [run('--profile', 'kore'), /known are core/], [run('--profile', 'cluster'), /no cases for it yet/], [run('--report', 'pdf=x'), /json=FILE, junit=FILE or html=FILE/],
+    [run('--timeout-scale', 'two'), /wants a number/], [run('--timeout-scale', '0'), /above 0/], [run('--level', 'most'), /must be one of must, should, may/],
+    [() => explainCommand(['nothing/here']), /no case is called/], [() => checkVectorsCommand([]), /wants a command/], [() => vectorsCommand([]), /wants --out/],
+    [() => mockCommand(['--script', 'none.json']), /ENOENT/],
   ];
-  await Promise.all(wrong.map(async ([argv, message]) => {
-    const { code, err, out } = await suiteOf(...argv);
-    assert.is(code, 2, argv.join(' '));
-    assert.match(err + out, message);
-  }));
+  for (const [command, message] of wrong) {
+    const error = await command().then(() => null, (reason: Error) => reason);
+    assert.ok(error instanceof UsageError || error instanceof ManifestError, `${message}: ${String(error)}`);
+    assert.match(error.message, message);
+  }
 });
 
 test('nobody there is 3, and the reports are written all the same', async () => {
@@ -81,8 +92,8 @@ test('0 for what passes, 1 for what fails, 0 and 4 for what is listed as known t
   const fails = await run('--case', 'session/ping', '--case', 'frame/length-below-8', '--report', 'html=one.html');
   assert.is(fails.code, 1);
   const again = /reproduce: "(.*)"/.exec(fails.out)![1]!;
-  assert.match(again, /^node conformance\.mjs run --target 127\.0\.0\.1:\d+ --transport plain --case frame\/length-below-8 --seed \d+$/);
-  assert.is((await suiteOf(...again.split(' ').slice(2), '--timeout-scale', '0.2')).code, 1, 'the command that is printed fails again');
+  assert.match(again, /^node conformance\.mjs run --target 127\.0\.0\.1:\d+ --transport plain --case frame\/length-below-8 --seed \d+ --timeout-scale 0\.2$/);
+  assert.is((await suiteOf(...again.split(' ').slice(2))).code, 1, 'the command that is printed fails again');
   writeFileSync(file('known.txt'), '# our own\nframe/length-below-8   # no GOAWAY yet\n');
   assert.is((await run('--case', 'session/ping', '--case', 'frame/length-below-8', '--known-failing', '@known.txt')).code, 0);
   writeFileSync(file('stale.txt'), 'session/ping\n');
