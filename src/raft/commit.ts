@@ -9,6 +9,7 @@ import { reachedByMajority } from './quorum.ts';
 import type { RaftState } from './state.ts';
 import { stepDown } from './step-down.ts';
 import type { Index } from './types.ts';
+import { mut } from '../wire/mut.ts';
 
 /** Highest entry that is on the disks of a majority of the newest configuration's voters. */
 export function durableOnMajority(s: RaftState): Index {
@@ -19,8 +20,18 @@ export function durableOnMajority(s: RaftState): Index {
     // Itself a leader counts only with what is synced; a leader that is leaving does not count
     // itself at all (thesis §4.2.2): it is not among the voters.
     s.scratch[i] = replicaId === self ? s.log.durableIndex : (s.peer(replicaId)?.match ?? 0);
+    if (replicaId === self && mut('leader-counts-itself-unsynced')) s.scratch[i] = s.log.lastIndex;
   }
+  if (mut('learner-counted')) for (const { replicaId } of s.config.learners) countInstead(s, s.peer(replicaId)?.match ?? 0);
   return reachedByMajority(s.scratch, voters.length);
+}
+
+/** Planted: a learner's copy counts where a voter's is missing. */
+function countInstead(s: RaftState, match: Index): void {
+  const { length } = s.config.voters;
+  let lowest = 0;
+  for (let i = 1; i < length; i++) if (s.scratch[i]! < s.scratch[lowest]!) lowest = i;
+  if (length > 0 && s.scratch[lowest]! < match) s.scratch[lowest] = match;
 }
 
 /** Leader: acks came in, the own disk went on, or the configuration changed. */
@@ -28,15 +39,15 @@ export function advanceCommit(s: RaftState): void {
   assert(s.role === 'leader', 'only a leader commits by counting');
   const index = durableOnMajority(s);
   // Raft §5.4.2, figure 8: an entry of an older term may be on a majority and still be overwritten.
-  if (index <= s.commitIndex || index < s.termStartIndex) return;
-  assert(s.log.termAt(index) === s.term, 'I5: a leader counts replicas only for its own term');
+  if (index <= s.commitIndex || (index < s.termStartIndex && !mut('older-term-committed-by-counting'))) return;
+  assert(s.log.termAt(index) === s.term || mut('older-term-committed-by-counting'), 'I5: a leader counts replicas only for its own term');
   setCommit(s, index);
   settleConfiguration(s);
 }
 
 /** Follower: the leader says so, about entries that agree with its log. */
 export function followCommit(s: RaftState, leaderCommit: Index): void {
-  const index = Math.min(leaderCommit, s.verifiedIndex);
+  const index = Math.min(leaderCommit, mut('follower-commits-unverified') ? s.log.lastIndex : s.verifiedIndex);
   if (index > s.commitIndex) setCommit(s, index);
 }
 

@@ -14,6 +14,7 @@ import type { RaftState } from './state.ts';
 import { transferIfReady } from './transfer.ts';
 import { NOBODY } from './types.ts';
 import type { Index } from './types.ts';
+import { mut } from '../wire/mut.ts';
 
 export type ChangeRefusal =
   | ChangeError
@@ -33,11 +34,11 @@ export function changeConfig(s: RaftState, basedOn: Index, change: ConfigChange)
   if (s.transferTarget !== NOBODY) return 'transferring';
   const { latest } = s.log.configs;
   if (latest.index !== basedOn) return 'other_config';
-  if (s.commitIndex < s.termStartIndex) return 'term_not_committed';
-  if (s.commitIndex < latest.index) return 'change_in_progress';
+  if (s.commitIndex < s.termStartIndex && !mut('change-before-the-noop')) return 'term_not_committed';
+  if (s.commitIndex < latest.index && !mut('two-changes-at-once')) return 'change_in_progress';
   const next = applyChange(latest.config, change, s.settings.votersMax);
   if (typeof next === 'string') return next;
-  if (change.kind === 'promote' && !isCaughtUp(s, s.peer(change.replicaId))) return 'not_caught_up';
+  if (change.kind === 'promote' && !mut('promoted-before-caught-up') && !isCaughtUp(s, s.peer(change.replicaId))) return 'not_caught_up';
   const index = appendOwn(s, 1, 'config', next);
   s.log.configs.append({ index, config: next });
   rebuildPeers(s);

@@ -16,6 +16,7 @@ import {
   castVote,
   restartElectionTimer,
 } from './transitions.ts';
+import { mut } from '../wire/mut.ts';
 
 /**
  * Whether this replica may try to lead: it is a voter (or was until just now) and can serve.
@@ -89,7 +90,7 @@ export function handlePreVote(s: RaftState, message: PreVote): void {
     message.forTerm > s.term ||
     (message.forTerm === s.term && s.leader === NOBODY && (s.vote === NOBODY || s.vote === message.from));
   const granted =
-    couldVote && canVote(s) && !hearsLeader(s) && s.log.isUpToDate(message.lastIndex, message.lastTerm);
+    couldVote && canVote(s) && !hearsLeader(s) && (s.log.isUpToDate(message.lastIndex, message.lastTerm) || mut('vote-for-a-shorter-log'));
   send(s, { ...answer(s, message), kind: MessageKind.PreVoteReply, forTerm: message.forTerm, granted });
 }
 
@@ -100,8 +101,8 @@ export function handleVote(s: RaftState, message: Vote): void {
     canVote(s) &&
     (s.role === 'follower' || s.role === 'preCandidate') &&
     s.leader === NOBODY &&
-    (s.vote === NOBODY || s.vote === message.from) &&
-    s.log.isUpToDate(message.lastIndex, message.lastTerm);
+    (s.vote === NOBODY || s.vote === message.from || mut('second-vote-in-a-term')) &&
+    (s.log.isUpToDate(message.lastIndex, message.lastTerm) || mut('vote-for-a-shorter-log'));
   if (granted) {
     // Somebody else has begun the election that a pre-candidate was asking about.
     becomeFollower(s, s.term, NOBODY, '');

@@ -11,6 +11,7 @@ import { answer, envelope, send } from './send.ts';
 import type { RaftState } from './state.ts';
 import { MessageKind, NOBODY } from './types.ts';
 import type { Append, Heartbeat, Index, TimeoutNow } from './types.ts';
+import { mut } from '../wire/mut.ts';
 
 export function handleAppend(s: RaftState, message: Append): void {
   s.electionElapsedMs = 0;
@@ -19,6 +20,11 @@ export function handleAppend(s: RaftState, message: Append): void {
   if (!agreesAt(s, message.prevIndex, message.prevTerm)) {
     reject(s, message);
     return;
+  }
+  if (mut('append-cuts-what-follows') && message.toIndex > s.commitIndex && message.toIndex < s.log.lastIndex) {
+    s.log.truncateAfter(message.toIndex);
+    s.verifiedIndex = Math.min(s.verifiedIndex, message.toIndex);
+    s.out.log.push({ kind: 'truncate', afterIndex: message.toIndex, generation: s.log.generation });
   }
   const conflict = firstNew(s, message);
   if (conflict <= message.toIndex) takeEntries(s, message, conflict);
@@ -32,6 +38,7 @@ export function handleAppend(s: RaftState, message: Append): void {
 
 /** Raft §5.3, the consistency check. What is committed here agrees with every leader. */
 function agreesAt(s: RaftState, prevIndex: Index, prevTerm: number): boolean {
+  if (mut('append-without-consistency-check')) return prevIndex <= s.log.lastIndex;
   return prevIndex <= s.commitIndex || s.log.termAt(prevIndex) === prevTerm;
 }
 
@@ -100,7 +107,7 @@ function sendAck(s: RaftState): void {
   send(s, {
     ...envelope(s, s.leader, s.leaderNode),
     kind: MessageKind.AppendAck,
-    match: Math.min(s.log.durableIndex, s.verifiedIndex),
+    match: Math.min(mut('follower-acks-unsynced') ? s.log.lastIndex : s.log.durableIndex, s.verifiedIndex),
     commitIndex: s.commitIndex,
     wantsCommit: s.wantsCommit,
   });

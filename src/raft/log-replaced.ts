@@ -11,6 +11,7 @@ import { stepDown } from './step-down.ts';
 import { becomeFollower } from './transitions.ts';
 import { NOBODY, UNKNOWN_TERM } from './types.ts';
 import type { Index, LogDescription } from './types.ts';
+import { mut } from '../wire/mut.ts';
 
 /** Raft §7. `installed` describes the whole log, with any entries that were carried over. */
 export function installLog(s: RaftState, installed: LogDescription): void {
@@ -53,7 +54,8 @@ function agreesWithTail(s: RaftState, installed: LogDescription): boolean {
 export function cutTail(s: RaftState, afterIndex: Index): void {
   assert(afterIndex >= s.log.durableIndex, 'I3: what is on disk may have been acked and stays');
   assert(afterIndex <= s.log.lastIndex, 'a cut shortens the log');
-  if (s.role === 'leader') stepDown(s, true);
+  if (s.role === 'leader' && mut('leader-cuts-its-log-and-stays')) s.termStartIndex = Math.min(s.termStartIndex, afterIndex);
+  else if (s.role === 'leader') stepDown(s, true);
   else if (s.role !== 'follower') becomeFollower(s, s.term, NOBODY, '');
   s.log.truncateAfter(afterIndex);
   s.log.durableIndex = afterIndex;

@@ -10,6 +10,7 @@ import type { ConfigEntry } from './config.ts';
 import { LogTerms } from './log-terms.ts';
 import type { LogView } from './ports.ts';
 import type { Index, LogDescription, Term, TermRun } from './types.ts';
+import { mut } from '../wire/mut.ts';
 
 export class RaftLog {
   readonly view: LogView;
@@ -70,9 +71,10 @@ export class RaftLog {
 
   /** True when the completion is about entries that are in the log now. */
   persisted(index: Index, term: Term, generation: number): boolean {
-    if (generation !== this.generation) return false;
+    if (generation !== this.generation && !mut('stale-completion-accepted')) return false;
     if (index <= this.durableIndex) return true;
-    if (index > this.terms.lastIndex || this.terms.termAt(index) !== term) return false;
+    if (mut('stale-completion-accepted') && index > this.terms.lastIndex) index = this.terms.lastIndex;
+    else if (index > this.terms.lastIndex || this.terms.termAt(index) !== term) return mut('stale-completion-accepted');
     this.durableIndex = index;
     return true;
   }

@@ -17,6 +17,7 @@ import { assert } from '../wire/assert.ts';
 import type { RaftState } from './state.ts';
 import { MessageKind } from './types.ts';
 import type { Envelope, Message, NodeId, ReplicaId } from './types.ts';
+import { mut } from '../wire/mut.ts';
 
 export function envelope(s: RaftState, to: ReplicaId, toNode: NodeId): Envelope {
   return {
@@ -39,7 +40,7 @@ export function send(s: RaftState, message: Message): void {
   assert(message.term === s.term, 'a message carries the current term');
   assert(message.to !== s.identity.replicaId, 'a replica does not write to itself');
   if (message.kind === MessageKind.AppendAck) {
-    assert(message.match <= s.log.durableIndex, 'I3: an ack names only what is on disk');
+    assert(message.match <= s.log.durableIndex || mut('follower-acks-unsynced'), 'I3: an ack names only what is on disk');
   }
   // Whoever has forgotten promises makes none any more, not even half-made ones.
   if (s.serving === 'lost') s.counters.droppedHeld++;

@@ -11,6 +11,7 @@ import { ErrorCode } from '../wire/errors.ts';
 import type { ErrorOptions } from '../wire/errors.ts';
 import { NONE } from '../wire/limits.ts';
 import type { Overlay } from './overlay.ts';
+import { mut } from '../wire/mut.ts';
 
 /** Verdicts that are not refusals; a refusal is its ErrorCode, which is positive. */
 export const Judgment = {
@@ -59,7 +60,7 @@ export function judgeProduce(
     const code = judgeProducer(view, verdict, buffer, position);
     if (code !== Judgment.ACCEPT) return code;
   }
-  if (fence !== view.fence) return refuse(view, verdict, ErrorCode.FENCED, view.fence);
+  if (fence !== view.fence && !mut('fence-ignored')) return refuse(view, verdict, ErrorCode.FENCED, view.fence);
   if (expectedOffset !== NONE && expectedOffset !== view.nextOffset) {
     return refuse(view, verdict, ErrorCode.OFFSET_MISMATCH, view.nextOffset);
   }
@@ -101,7 +102,7 @@ export function judgePutPosition(
   const current = positions.get(name);
   // A position that does not exist compares as 0.
   const compared = current === NONE ? 0 : current;
-  if (expected !== NONE && expected !== compared) {
+  if (expected !== NONE && expected !== compared && !mut('position-set-without-comparing')) {
     return refuseStaged(view, verdict, ErrorCode.POSITION_MISMATCH, compared);
   }
   const limit = view.state.limits.positionsMax;
@@ -180,8 +181,8 @@ function judgeEarlier(
 
 /** An answer that rests on the whole log up to its last entry. */
 function refuse(view: Overlay, verdict: Verdict, code: number, detail: number): number {
-  settle(verdict, code, view.lastIndex, detail);
-  verdict.confirm = true;
+  settle(verdict, code, mut('refusal-before-its-tail-commits') ? 0 : view.lastIndex, detail);
+  verdict.confirm = !mut('refusal-without-confirmation');
   return code;
 }
 
@@ -198,7 +199,7 @@ function refuseFull(verdict: Verdict): number {
 }
 
 function duplicate(verdict: Verdict, index: number, base: number, next: number, appendTime: number): void {
-  settle(verdict, Judgment.DUPLICATE, index, 0);
+  settle(verdict, Judgment.DUPLICATE, mut('duplicate-answered-before-its-commit') ? 0 : index, 0);
   verdict.baseOffset = base;
   verdict.nextOffset = next;
   verdict.appendTime = appendTime;

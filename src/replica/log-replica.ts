@@ -36,6 +36,7 @@ import type { PendingVisitor } from './pending.ts';
 import { RoomFor } from './space.ts';
 import { StateError } from './state-error.ts';
 import type { ReplicaState } from './state.ts';
+import { mut } from '../wire/mut.ts';
 
 export class LogReplica implements GroupEvents, PendingVisitor<Session> {
   readonly context: NodeContext;
@@ -90,10 +91,12 @@ export class LogReplica implements GroupEvents, PendingVisitor<Session> {
 
   /** The applied commit: what readers may see. */
   get commitIndex(): number {
+    if (mut('uncommitted-served')) return this.log.lastIndex;
     return this.state.appliedIndex;
   }
 
   get committedEnd(): number {
+    if (mut('uncommitted-served')) return this.log.nextOffset;
     return this.state.nextOffset;
   }
 

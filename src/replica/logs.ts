@@ -15,6 +15,7 @@ import type { LogDescriptor, LogSettings } from './log-settings.ts';
 import { LogSlot } from './log-slot.ts';
 import { checkRelabel, relabel, RestoreError } from './restore.ts';
 import { Trash } from './trash.ts';
+import { enterUnknown } from './unknown-replicas.ts';
 
 export interface LogsOptions {
   readonly logsMax: number;
@@ -107,6 +108,8 @@ export class Logs {
       const reason = 'its folder is missing: put it back from a backup, or give it up with "sidelog verify --accept-loss"';
       this.#leaveOut(`${LOGS}/${uid}`, reason);
     }
+    // A log whose name cannot be read may be among them.
+    if (this.#nameless.length === 0) await enterUnknown(this.#context.journal, this.slots());
   }
 
   #leaveOut(folder: string, reason: string): void {

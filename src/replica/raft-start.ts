@@ -22,6 +22,7 @@ import { configBatch, isConfigBatch, readConfigBatch } from './raft-entries.ts';
 import { readTermRuns } from './raft-log-port.ts';
 import { StateRebuild } from './state-rebuild.ts';
 import type { ReplicaState } from './state.ts';
+import { mut } from '../wire/mut.ts';
 
 const APPLY_BYTES = 4 * 1024 * 1024;
 
@@ -133,7 +134,7 @@ export async function describeStart(start: RaftStart): Promise<DriverOptions> {
     random: (bound) => readU32(randomBytes(4), 0) % bound,
     hardState: { term: stored?.term ?? 0, vote: stored?.vote ?? 0 },
     log: await describeLog(log, scan, stopped),
-    serving: servingOf(start, stored?.state === 'lost'),
+    serving: servingOf(start, stored === null ? journal.mayMissReplicas : stored.state === 'lost'),
     incarnation,
   };
 }
@@ -141,7 +142,7 @@ export async function describeStart(start: RaftStart): Promise<DriverOptions> {
 /** The only voter of its own newest configuration is never lost: it goes on in a term above any in its log. */
 function servingOf({ log, scan, stopped }: RaftStart, lost: boolean): Serving {
   const forgetful = lost || log.state === LogState.READ_ONLY;
-  if (forgetful && !scan.alone) return 'lost';
+  if (forgetful && !scan.alone && !mut('lost-replica-goes-on')) return 'lost';
   if (stopped !== '') return 'stopped';
   return scan.garbled || (!scan.alone && log.damage.length > 0) ? 'damaged' : 'ready';
 }

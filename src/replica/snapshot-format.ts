@@ -21,6 +21,7 @@ import { BatchWindow } from './producers-window.ts';
 import { StateError } from './state-error.ts';
 import { ReplicaState } from './state.ts';
 import type { StateLimits } from './state.ts';
+import { mut } from '../wire/mut.ts';
 
 /** "SLSN" as a u32. */
 const MAGIC = 0x534c_534e;
@@ -37,7 +38,7 @@ const POSITION_FIXED_SIZE = 2 + 8 + 8;
 export function snapshotSize(state: ReplicaState): number {
   const { producers, positions } = state;
   const producerBytes = producers.size * PRODUCER_FIXED_SIZE + producers.nameBytes;
-  const windowBytes = producers.batchCount * WINDOW_ENTRY_SIZE;
+  const windowBytes = mut('snapshot-without-window') ? 0 : producers.batchCount * WINDOW_ENTRY_SIZE;
   const positionBytes = positions.size * POSITION_FIXED_SIZE + positions.nameBytes;
   const configBytes = state.configuration?.length ?? 0;
   return HEAD_FIXED_SIZE + configBytes + producerBytes + windowBytes + positionBytes + DIGEST_SIZE;
@@ -105,6 +106,10 @@ export function writeProducer(w: Writer, producer: Producer): void {
   w.u64(producer.firstSeq);
   w.u64(producer.nextSeq);
   w.u64(producer.usedIndex);
+  if (mut('snapshot-without-window')) {
+    w.u16(0);
+    return;
+  }
   w.u16(window.size);
   for (let seq = window.first; seq < window.next; seq++) {
     w.u16(window.epoch(seq));

@@ -12,6 +12,7 @@ import type { LogEnd } from './mark.ts';
 import { type Segment, SegmentState } from './segment.ts';
 import { removeSegment } from './segment-file.ts';
 import type { SyncGate } from './sync-gate.ts';
+import { mut } from '../wire/mut.ts';
 
 /** A truncation that waits for the write in flight. */
 export interface PendingCut {
@@ -80,8 +81,10 @@ async function cutFile(segment: Segment, end: LogEnd, commitIndex: number, tools
   segment.synced.set(end);
   segment.forgetAfter(end.index);
   // Both slots, or the older one, being higher, would win should the newer one rot.
-  segment.writeMark(scratch, commitIndex);
-  segment.writeMark(scratch, commitIndex);
+  if (!mut('mark-not-lowered-before-a-cut')) {
+    segment.writeMark(scratch, commitIndex);
+    segment.writeMark(scratch, commitIndex);
+  }
   await syncGate.run(() => file.sync());
   await file.truncate(end.position);
   segment.zeroedTo = 0;

@@ -5,6 +5,7 @@
 // Invariant: a replica's state is never taken from an older record when a newer one may have been
 // acknowledged. Where that cannot be excluded the replica is lost.
 import { readRecord, RECORD_SIZE, type JournalRecord, type RaftStateRecord } from './journal-record.ts';
+import { mut } from '../wire/mut.ts';
 
 export interface MergedState {
   /** By `replicaKey`; those that are lost are marked so. */
@@ -126,10 +127,10 @@ function collect(records: readonly JournalRecord[], damagedAt: number): { entrie
   const entries = new Map<string, RaftStateRecord>();
   for (const [key, { sequence, entry }] of newest) {
     // A removed replica stays removed: its id is never used again.
-    const lost = sequence < damagedAt && entry.state !== 'removed';
+    const lost = sequence < damagedAt && entry.state !== 'removed' && !mut('rot-brings-back-an-old-vote');
     entries.set(key, lost ? { ...entry, state: 'lost' } : entry);
   }
-  return { entries, incomplete: damagedAt >= 0 || newestHead === null || newestHead.incomplete };
+  return { entries, incomplete: (damagedAt >= 0 && !mut('rot-brings-back-an-old-vote')) || newestHead === null || newestHead.incomplete };
 }
 
 function isClean(a: Copy, bytesA: Buffer, b: Copy, bytesB: Buffer): boolean {

@@ -12,6 +12,7 @@ import type { SegmentList } from './list.ts';
 import { damageAt, type Lookup } from './lookup.ts';
 import { type Segment, SegmentState } from './segment.ts';
 import type { Tail } from './tail.ts';
+import { mut } from '../wire/mut.ts';
 
 /** What a read from disk gives: whole verified batches in order. */
 export interface StoredRange {
@@ -158,7 +159,7 @@ function faultAt(buffer: Buffer, at: number, size: number, index: number): strin
   const header = checkHeader(buffer, at, size);
   if (header !== BatchFault.OK) return faultName(header);
   if (batchIndex(buffer, at) !== index) return `index ${batchIndex(buffer, at)} instead of ${index}`;
-  const body = checkBody(buffer, at, size);
+  const body = mut('damaged-body-served') ? BatchFault.OK : checkBody(buffer, at, size);
   return body === BatchFault.OK ? '' : faultName(body);
 }
 

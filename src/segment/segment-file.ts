@@ -9,6 +9,7 @@ import { DiskError, type Disk, type DiskFile } from '../index/disk.ts';
 import { encodeHead, TEMPORARY_SUFFIX } from './head.ts';
 import { SEGMENT_HEAD_SIZE } from './mark.ts';
 import type { Segment } from './segment.ts';
+import { mut } from '../wire/mut.ts';
 
 /** The file that the next segment is made in; at most one per log. */
 const NEXT_NAME = `next.seg${TEMPORARY_SUFFIX}`;
@@ -41,7 +42,7 @@ export async function writeHead(unnamed: UnnamedFile, segment: Segment, logUid: 
 /** Gives the synced file its name, durably. Rejects with DiskError. */
 export async function giveName(disk: Disk, unnamed: UnnamedFile, segment: Segment): Promise<void> {
   await disk.rename(unnamed.path, segment.path);
-  await disk.syncDirectory(segment.directory);
+  if (!mut('segment-named-without-sync')) await disk.syncDirectory(segment.directory);
 }
 
 /** Closes and removes a file that got no name; it does not matter whether that works. */

@@ -11,6 +11,7 @@ import { LogEnd, SEGMENT_HEAD_SIZE } from './mark.ts';
 import type { Segment } from './segment.ts';
 import { Slab, SLAB_SIZE_MAX, SLAB_SIZE_MIN, type SlabPool } from './slab.ts';
 import type { TermTable } from './terms.ts';
+import { mut } from '../wire/mut.ts';
 
 /** What a read gives: whole batches in order, in one or more pieces. */
 export interface BatchRange {
@@ -269,7 +270,7 @@ export class Tail {
     this.#position = end.position;
     this.lastIndex = end.index;
     this.lastTerm = end.term;
-    this.nextOffset = end.nextOffset;
+    if (!mut('offsets-go-on-after-a-cut')) this.nextOffset = end.nextOffset;
     this.lastAppendTime = end.appendTime;
     this.terms.truncate(from);
     this.recount();

@@ -155,7 +155,8 @@ function plausibleBefore(buffer: Buffer, at: number, position: number, before: L
   if (index > final.index || term < before.term || term > final.term) return null;
   if (offset < before.nextOffset || offset > final.nextOffset) return null;
   if (time < before.appendTime || time > final.appendTime) return null;
-  return new LogEnd(position, index - 1, before.term, offset, before.appendTime);
+  // What is lost has at least the term before it, and no entry has term 0.
+  return new LogEnd(position, index - 1, Math.max(1, before.term), offset, before.appendTime);
 }
 
 async function arrives(options: WalkOptions, candidate: LogEnd): Promise<boolean> {

@@ -1,6 +1,8 @@
 // A replica whose disk has lost bytes mends itself from its peers, and leads nobody meanwhile.
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { JOURNAL_PATHS } from '../../src/segment/journal.ts';
+import { RECORD_SIZE } from '../../src/segment/journal-record.ts';
 import { MARK_POSITIONS } from '../../src/segment/mark.ts';
 import { BATCH_HEADER_SIZE } from '../../src/wire/limits.ts';
 import { MessageKind } from '../../src/raft/types.ts';
@@ -82,6 +84,20 @@ test('damage in the newest segment, below what was synced, too; and the log goes
   const id = client.sendProduce(LOG, sized(1000));
   await cluster.settle();
   assert.is(client.produced(id)!.code, 'OK');
+  await isWhole(cluster, follower);
+  await cluster.stop();
+});
+
+test('damage of the very first entry, in the only segment, is mended like any other', async () => {
+  const cluster = await Cluster.start();
+  const leader = await cluster.elect();
+  const client = await leader.connect();
+  const id = client.sendProduce(LOG, sized(1000));
+  await cluster.settle();
+  assert.is(client.produced(id)!.code, 'OK');
+  await cluster.converge();
+  const follower = cluster.members.find((member) => member !== leader)!;
+  await spoilAndStart(follower, 0, [HEAD + 20]);
   await isWhole(cluster, follower);
   await cluster.stop();
 });
@@ -179,6 +195,30 @@ test('a replica that does not know any more how far it had promised is lost: it 
   assert.is(said, 0);
   assert.is(follower.group.driver.node.serving, 'lost');
   assert.ok(leader.leads);
+  await cluster.stop();
+});
+
+test('when raft-state may miss replicas, those of its logs are lost, and new ones can be made all the same', async () => {
+  const { cluster, leader, follower } = await filled();
+  follower.crash({ keep: 'all' });
+  for (const path of JOURNAL_PATHS) follower.disk.corrupt(path, RECORD_SIZE + 9);
+  for (let at = 2 * RECORD_SIZE; at < 40 * RECORD_SIZE; at += RECORD_SIZE) {
+    for (const path of JOURNAL_PATHS) follower.disk.corrupt(path, at + 9);
+  }
+  await follower.start(true);
+  await cluster.advance(1000);
+  assert.is(follower.group.driver.node.serving, 'lost');
+  assert.is(follower.world!.node.context.journal.mayMissReplicas, false, 'all are entered');
+  const { logs } = follower.world!.node;
+  void logs.delete(logs.find(LOG)!);
+  await cluster.settle();
+  follower.replicaId = 9;
+  await follower.join(false);
+  const { config } = leader.group.driver.node;
+  assert.type(await leader.group.changeConfig(config.index, { kind: 'remove', replicaId: follower.number }), 'number');
+  await cluster.advance(500);
+  assert.ok(follower.isOpen);
+  assert.is(follower.group.driver.node.serving, 'ready');
   await cluster.stop();
 });
 

@@ -12,6 +12,7 @@ import type { LogReplica } from '../../src/replica/log-replica.ts';
 import type { LogSlot } from '../../src/replica/log-slot.ts';
 import type { RaftGroup } from '../../src/replica/raft-group.ts';
 import type { RaftNode } from '../../src/raft/node.ts';
+import { mut } from '../../src/wire/mut.ts';
 import type { Prng } from '../support/prng.ts';
 import type { Scheduler } from './core/scheduler.ts';
 import { TraceKind } from './core/trace.ts';
@@ -84,6 +85,7 @@ export class Catalog {
 
   /** The node's replica of the log is lost: it gets another one, under another id. */
   replace(log: SharedLog, node: SimNode): void {
+    if (mut('wiped-node-keeps-its-identity')) return;
     log.wished.set(node.name, log.nextReplicaId++);
     this.#say(`${log.name} on ${node.name} is to be replica ${log.wished.get(node.name)}`);
   }

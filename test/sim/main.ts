@@ -3,7 +3,7 @@
 //   --seed N        one world, or the first of --seeds; N,M,… = these worlds
 //   --seeds K       so many worlds, seeds N … N + K − 1
 //   --minutes M     as many fresh worlds as fit into so many real minutes
-//   --nodes 1|3|5   nodes per world (1)
+//   --nodes 1|3|5   nodes per world (1); all = of every size, by the seed
 //   --seconds S     simulated seconds of phase 1, instead of what the seed says
 //   --without a,b   leave these faults out
 //   --trace         write the readable trace (of a few seeds: it is long)
@@ -22,11 +22,15 @@ import type { WorldResult } from './world.ts';
 const MINUTE_MS = 60_000;
 /** A set of so many seeds must have reached every coverage mark. */
 const COVERAGE_SEEDS_MIN = 200;
+/** Of --nodes all. */
+const SIZES: readonly number[] = [1, 3, 1, 3, 5];
 
 interface Arguments extends OptionWishes {
   /** The first one, when it is not a list. */
   seed: number;
   list: readonly number[];
+  /** Worlds of all sizes. */
+  allSizes: boolean;
   seeds: number;
   minutes: number;
   trace: boolean;
@@ -54,18 +58,19 @@ async function runSeeds(wishes: Arguments): Promise<number> {
   while (more()) {
     const seed = list.length > 1 ? list[count]! : wishes.seed + count;
     count++;
-    const { result, cpuMs } = await runOne(seed, wishes);
+    const sized = wishes.allSizes ? { ...wishes, nodeCount: SIZES[seed % SIZES.length]! } : wishes;
+    const { result, cpuMs } = await runOne(seed, sized);
     speeds.push((result.simulatedSeconds * 1000) / cpuMs);
     totals.addAll(result.counters);
     if (result.violation !== null) {
       failures++;
       console.log(`seed ${seed} FAILED: ${result.violation.message}`);
-      console.log(`  replay: ${replayCommand(seed, wishes)}`);
-      if (wishes.shrink) console.log(`  shrunk: ${await shrink(seed, wishes)}`);
+      console.log(`  replay: ${replayCommand(seed, sized)}`);
+      if (wishes.shrink) console.log(`  shrunk: ${await shrink(seed, sized)}`);
     }
   }
   report(count, failures, totals, speeds, began);
-  const missing = count >= COVERAGE_SEEDS_MIN ? totals.missing(wishes.nodeCount) : [];
+  const missing = count >= COVERAGE_SEEDS_MIN ? totals.missing(wishes.allSizes ? 3 : wishes.nodeCount) : [];
   if (missing.length > 0) console.log(`never happened: ${missing.join(', ')}`);
   console.log(`${count - failures} passed, ${failures + Math.min(1, missing.length)} failed`);
   return failures > 0 || missing.length > 0 ? 1 : 0;
@@ -124,7 +129,8 @@ function parse(words: readonly string[]): Arguments {
     list,
     seeds: number('seeds', 1),
     minutes: number('minutes', 0),
-    nodeCount: number('nodes', 1),
+    nodeCount: value('nodes') === 'all' ? 1 : number('nodes', 1),
+    allSizes: value('nodes') === 'all',
     seconds: value('seconds') === undefined ? undefined : number('seconds', 0),
     without,
     trace: words.includes('--trace'),

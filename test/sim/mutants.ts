@@ -6,33 +6,78 @@ import { World } from './world.ts';
 export interface Mutant {
   readonly name: string;
   readonly what: string;
+  /** Nodes of the worlds in which it is looked for. */
+  readonly nodes: 1 | 3 | 5;
 }
 
-/** Bugs that a world of one node can show. */
+/** Each is `mut('name')` somewhere in src, or in what stands in for the cluster here. */
 export const MUTANTS: readonly Mutant[] = [
-  { name: 'ack-before-fsync', what: 'a group is acknowledged without its sync' },
+  { name: 'ack-before-fsync', nodes: 1, what: 'a group is acknowledged without its sync' },
+  { name: 'sync-again-after-a-failure', nodes: 1, what: 'a failed sync is made again as if nothing had happened' },
+  { name: 'found-after-a-crash-not-synced', nodes: 1, what: 'what a start finds behind the mark counts without a sync' },
+  { name: 'segment-named-without-sync', nodes: 1, what: 'a new segment counts before its name is synced' },
+  { name: 'mark-not-lowered-before-a-cut', nodes: 3, what: 'the durable mark stays where it was while the log is cut' },
+  { name: 'damaged-body-served', nodes: 1, what: 'the checksum of a body is not looked at before it is served' },
+  { name: 'fence-ignored', nodes: 1, what: 'a produce under an old fence is taken' },
+  { name: 'position-set-without-comparing', nodes: 1, what: 'PUT_POSITION does not compare with what is there' },
+  { name: 'refusal-before-its-tail-commits', nodes: 1, what: 'a refusal is sent before what it was judged against is committed' },
+  { name: 'duplicate-answered-before-its-commit', nodes: 1, what: 'a duplicate is answered before its original is committed' },
+  { name: 'snapshot-without-window', nodes: 1, what: 'the table that tells duplicates is not in the snapshot' },
+  { name: 'offsets-go-on-after-a-cut', nodes: 3, what: 'offsets of entries that were cut off are left out' },
+  { name: 'uncommitted-served', nodes: 3, what: 'readers see entries that are not committed' },
+  { name: 'vote-not-persisted', nodes: 3, what: 'term and vote are taken for stored before they are' },
+  { name: 'second-vote-in-a-term', nodes: 3, what: 'a replica votes twice in a term' },
+  { name: 'vote-for-a-shorter-log', nodes: 3, what: 'a vote goes to a candidate whose log is behind' },
+  { name: 'rot-brings-back-an-old-vote', nodes: 3, what: 'rot in raft-state falls back to the older record' },
+  { name: 'lost-replica-goes-on', nodes: 3, what: 'a replica that forgot what it had promised goes on promising' },
+  { name: 'wiped-node-keeps-its-identity', nodes: 3, what: 'an emptied node comes back as the same replica' },
+  { name: 'follower-acks-unsynced', nodes: 3, what: 'a follower acks entries that are not on its disk' },
+  { name: 'leader-counts-itself-unsynced', nodes: 3, what: 'the leader counts its own copy before its sync' },
+  { name: 'older-term-committed-by-counting', nodes: 3, what: 'an entry of an older term is committed by counting copies (Raft, figure 8)' },
+  { name: 'follower-commits-unverified', nodes: 3, what: 'a follower commits entries that were never compared with the leader' },
+  { name: 'append-without-consistency-check', nodes: 3, what: 'a follower does not look at the term before the new entries' },
+  { name: 'append-cuts-what-follows', nodes: 3, what: 'a late Append cuts off what came after it' },
+  { name: 'stale-completion-accepted', nodes: 3, what: 'a completion of an older generation counts for the entries that are there now' },
+  { name: 'leader-cuts-its-log-and-stays', nodes: 3, what: 'a leader whose disk is full cuts its log and goes on in its term' },
+  { name: 'lease-answered-as-read', nodes: 3, what: 'a leader answers linearizable reads without asking the others' },
+  { name: 'refusal-without-confirmation', nodes: 3, what: 'a refusal rests on the state of a leader that may be replaced' },
+  { name: 'catch-up-drops-an-acked-tail', nodes: 3, what: 'an installed snapshot takes away entries behind it that were acked' },
+  { name: 'installed-without-sync', nodes: 3, what: 'an installed snapshot counts before it is synced' },
+  { name: 'learner-counted', nodes: 5, what: 'the copy of a learner counts towards the majority' },
+  { name: 'promoted-before-caught-up', nodes: 5, what: 'a learner votes before it has caught up' },
+  { name: 'change-before-the-noop', nodes: 5, what: 'a leader changes the voters before an entry of its own term is committed' },
+  { name: 'two-changes-at-once', nodes: 5, what: 'the voters are changed again before the last change is committed' },
 ];
 
-const SEEDS_MAX = 200;
+export const SEEDS_MAX = 200;
 
 /** Switches each mutant on and runs seeds until one fails; the exit code is 1 when one was not found. */
-export async function runMutants(wishes: OptionWishes & { seed: number }): Promise<number> {
+export async function runMutants(wishes: OptionWishes & { seed: number; mutant: string }): Promise<number> {
   const target = globalThis as { sidelogMutant?: string };
+  const wanted = MUTANTS.filter(({ name }) => wishes.mutant === '' || wishes.mutant.split(',').includes(name));
   let missed = 0;
-  for (const { name, what } of MUTANTS) {
+  for (const { name, what, nodes } of wanted) {
     target.sidelogMutant = name;
-    const found = await firstFailure(wishes);
-    if (found === '') missed++;
-    console.log(`| \`${name}\` | ${what} | ${found === '' ? `not found in ${SEEDS_MAX} seeds` : found} |`);
+    const found = await firstFailure({ ...wishes, nodeCount: nodes });
+    if (found === null) missed++;
+    console.log(`| \`${name}\` | ${what} | ${nodes} | ${found === null ? `not in ${SEEDS_MAX} seeds | |` : `${found.seed} | ${found.rule} |`}`);
   }
   delete target.sidelogMutant;
+  console.log(`${wanted.length - missed} passed, ${missed} failed`);
   return missed > 0 ? 1 : 0;
 }
 
-async function firstFailure(wishes: OptionWishes): Promise<string> {
+async function firstFailure(wishes: OptionWishes): Promise<{ seed: number; rule: string } | null> {
   for (let seed = 1; seed <= SEEDS_MAX; seed++) {
     const { violation } = await new World(drawOptions(seed, wishes), null).run();
-    if (violation !== null) return `${seed}: ${violation.message.split('\n')[0]!.slice(0, 120)}`;
+    if (violation !== null) return { seed, rule: ruleOf(violation.rule, violation.message) };
   }
-  return '';
+  return null;
+}
+
+/** An assertion of the program names its invariant, if it has one. */
+function ruleOf(rule: string, message: string): string {
+  if (rule !== 'crash') return rule;
+  const named = /InvariantError: (I\d+)/.exec(message);
+  return named === null ? 'assertion' : `assertion ${named[1]}`;
 }

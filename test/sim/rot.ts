@@ -2,6 +2,8 @@
 // built again, nobody may notice; in a sealed segment the damage must be found and told. Of several nodes
 // a minority may rot everywhere: it is mended by the others.
 import { decodeMark, MARK_POSITIONS, SEGMENT_HEAD_SIZE } from '../../src/segment/mark.ts';
+import { JOURNAL_PATHS } from '../../src/segment/journal.ts';
+import { RECORD_SIZE } from '../../src/segment/journal-record.ts';
 import { segmentFirstIndex } from '../../src/segment/head.ts';
 import type { Prng } from '../support/prng.ts';
 import type { History } from './history/history.ts';
@@ -10,6 +12,7 @@ import type { SimNode } from './node/sim-node.ts';
 /** Rots one thing and says what; '' when there was nothing fit. */
 export function rotSomething(node: SimNode, prng: Prng, history: History, several: boolean): string {
   const paths = node.disk.media.files().map(([path]) => path);
+  if (several && prng.chance(0.1)) return rotEnd(node, prng, paths);
   if (several && prng.chance(0.6)) return rotSegment(node, prng, paths);
   switch (prng.next(5)) {
     case 0:
@@ -101,6 +104,28 @@ function rotSegment(node: SimNode, prng: Prng, paths: readonly string[]): string
   }
   if (end <= SEGMENT_HEAD_SIZE) return '';
   return prng.chance(0.05) && end === bytes.length ? flip(node, prng, path, 0, 512) : flip(node, prng, path, SEGMENT_HEAD_SIZE, end);
+}
+
+/** Both slots of a mark, or the newest records of both copies of raft-state: how far it had promised is lost. */
+function rotEnd(node: SimNode, prng: Prng, paths: readonly string[]): string {
+  if (prng.chance(0.5)) {
+    const found = newestSegments(paths).filter((path) => SEGMENT_PATH.test(path) && node.disk.contents(path).length > SEGMENT_HEAD_SIZE);
+    if (found.length === 0) return '';
+    const path = prng.pick(found);
+    for (const slot of MARK_POSITIONS) flip(node, prng, path, slot, slot + 40);
+    return `both marks of ${path}`;
+  }
+  const copies = JOURNAL_PATHS.filter((path) => paths.includes(path));
+  let from = Infinity;
+  for (const path of copies) from = Math.min(from, lastRecord(node.disk.contents(path)));
+  if (copies.length < JOURNAL_PATHS.length || from < RECORD_SIZE) return '';
+  for (const path of copies) flip(node, prng, path, from, from + RECORD_SIZE);
+  return 'the newest record of both copies of raft-state';
+}
+
+function lastRecord(bytes: Buffer): number {
+  for (let at = bytes.length - RECORD_SIZE; at >= 0; at -= RECORD_SIZE) if (bytes.readUInt32BE(at) !== 0) return at;
+  return -1;
 }
 
 /** Of each folder with segments the last one. */

@@ -10,6 +10,7 @@ import { buildSim, OUTPUT } from './build.mjs';
 import { Scheduler } from './core/scheduler.ts';
 import { Trace, TraceKind } from './core/trace.ts';
 import { KEPT_SEEDS } from './kept-seeds.ts';
+import { MUTANTS } from './mutants.ts';
 import { Network } from './net/network.ts';
 import type { Host } from './net/stream.ts';
 import { SimSocket } from './net/stream.ts';
@@ -102,6 +103,12 @@ test('a planted bug is found, told with the command that replays it, and shrunk 
   assert.ok(Number(/--seconds ([0-9.]+)/.exec(shrunk)![1]) < drawOptions(1, { nodeCount: 1 }).seconds);
   const clean = await sim(...shrunk.replace(' --mutant ack-before-fsync', '').split(' '), '--quiet');
   assert.is(clean.code, 0, 'without the bug the same world is clean');
+});
+
+test('the shipped file has no planted bug in it', () => {
+  const shipped = readFileSync('dist/sidelog.cjs', 'utf8');
+  assert.equal(MUTANTS.filter(({ name }) => shipped.includes(name)), []);
+  assert.not.ok(shipped.includes('sidelogMutant'));
 });
 
 /** The rule that seed 1 breaks. */

@@ -137,6 +137,15 @@ export class SimDisk implements Disk {
     node.rot(position, mask);
   }
 
+  /** A file is there, durably and without anybody's doing, in the root. */
+  place(name: string, bytes: Uint8Array): void {
+    const node = new SimFileNode();
+    node.write(bytes, 0);
+    node.endSync(node.beginSync());
+    this.media.root.entries.set(name, node);
+    this.media.root.durable.set(name, node);
+  }
+
   /** A file or a folder is gone, for certain and without anybody's doing. */
   vanish(path: string): void {
     const parent = this.find(parentPath(path));

@@ -6,7 +6,7 @@ export const IMPORT_TABLE: Readonly<Record<string, readonly string[]>> = {
   'wire/': ['wire/'],
   'index/': ['index/', 'wire/'],
   'segment/': ['segment/', 'index/', 'wire/'],
-  'raft/': ['raft/', 'wire/assert.ts', 'wire/bytes.ts'],
+  'raft/': ['raft/', 'wire/assert.ts', 'wire/bytes.ts', 'wire/mut.ts'],
   'membership/': ['membership/', 'wire/assert.ts', 'wire/bytes.ts'],
   'tls/': ['tls/', 'wire/', 'units.ts'],
   'replica/': ['replica/', 'raft/', 'segment/', 'index/', 'wire/'],

@@ -4,6 +4,7 @@
 // Invariant: a sequence is reported stored only when the value that had it, or a later one, is.
 import type { HardState } from '../types.ts';
 import type { HardStatePort } from './ports.ts';
+import { mut } from '../../wire/mut.ts';
 
 export interface HardStateEvents {
   hardStateStored(sequence: number): void;
@@ -47,7 +48,7 @@ export class HardStateWriter {
 
   async #write(): Promise<void> {
     const { term, vote, sequence } = this.#wanted!;
-    const result = await this.#port.put(term, vote);
+    const result = mut('vote-not-persisted') ? 'stored' : await this.#port.put(term, vote);
     this.#busy = false;
     if (this.#ended) return;
     if (result !== 'stored') {

@@ -15,6 +15,7 @@ import { CURRENT, nextGeneration } from '../generations.ts';
 import { snapshotName, SnapshotStore } from '../snapshot-store.ts';
 import type { Offer } from './messages.ts';
 import type { Replacement } from './replacement.ts';
+import { mut } from '../../wire/mut.ts';
 
 /** Bytes of the old log's tail that are carried over at once. */
 const CARRY_BYTES = 1024 * 1024;
@@ -87,7 +88,7 @@ export class Staging implements Replacement {
     const { offer } = this;
     const { disk, logUid, yieldTurn } = this.#options;
     const log = this.#log!;
-    await this.#snapshot!.sync();
+    if (!mut('installed-without-sync')) await this.#snapshot!.sync();
     await this.#snapshot!.close();
     this.#snapshot = null;
     await settle(log);
@@ -105,6 +106,7 @@ export class Staging implements Replacement {
    * acknowledged. Nobody writes to the old log any more. Rejects with DiskError or DamageError.
    */
   async carryOver(old: SegmentedLog): Promise<void> {
+    if (mut('catch-up-drops-an-acked-tail')) return;
     const { snapshotIndex, snapshotTerm } = this.offer;
     await old.whenIdle();
     const to = old.durableIndex;
@@ -135,7 +137,7 @@ export class Staging implements Replacement {
     await settle(this.#log!);
     await this.#log!.close();
     this.#log = null;
-    await disk.syncDirectory(this.#directory);
+    if (!mut('installed-without-sync')) await disk.syncDirectory(this.#directory);
     const place = `${folder}/${this.#name}`;
     // Of an attempt that a crash ended before CURRENT named it.
     if (await disk.exists(place)) await disk.removeTree(place);

@@ -14,6 +14,7 @@ import type { Turn } from '../../../src/tls/turn.ts';
 import { ErrorCode } from '../../../src/wire/errors.ts';
 import { Session } from '../../../src/wire/session/session.ts';
 import type { SessionConfig } from '../../../src/wire/session/ports.ts';
+import { mut } from '../../../src/wire/mut.ts';
 import type { Prng } from '../../support/prng.ts';
 import { SimDisk } from '../../support/sim-disk.ts';
 import type { CrashOptions, DiskOperation } from '../../support/sim-disk.ts';
@@ -270,7 +271,9 @@ export class SimNode {
 
   /** Its data directory is empty when it starts again. It must be down. */
   wipe(): void {
+    const identity = mut('wiped-node-keeps-its-identity') ? this.disk.contents('node.json') : null;
     this.disk = this.#emptyDisk();
+    if (identity !== null) this.disk.place('node.json', identity);
     this.rotted.clear();
     this.#trace.say(TraceKind.FAULT, `${this.name} is wiped`);
   }
