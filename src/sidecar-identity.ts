@@ -3,7 +3,7 @@
 // under an old name, and nothing is deleted because metadata is missing.
 //
 // The file carries a checksum: a flipped digit of an id would make this another node.
-import { DiskError } from './index/disk.ts';
+import { isDiskFull } from './index/disk.ts';
 import type { Disk } from './index/disk.ts';
 import { readWholeFile, replaceFile } from './segment/atomic-file.ts';
 import { crc32 } from './wire/checksum.ts';
@@ -51,7 +51,7 @@ export async function openIdentity(
   try {
     return await save(disk, raised);
   } catch (error) {
-    if (!(error instanceof DiskError) || (error.code !== 'ENOSPC' && error.code !== 'EDQUOT')) throw error;
+    if (!isDiskFull(error)) throw error;
     noRoom();
     return raised;
   }

@@ -20,6 +20,13 @@ export class DiskError extends Error {
   }
 }
 
+const FULL_CODES: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT']);
+
+/** There was no room: the one failure of a disk that passes when somebody frees some. */
+export function isDiskFull(error: unknown): boolean {
+  return error instanceof DiskError && FULL_CODES.has(error.code);
+}
+
 /** A 64 KiB (or other fixed-size) window of a file that is read and written as memory. */
 export interface Mapping {
   readonly bytes: Uint8Array;

@@ -5,7 +5,7 @@
 // `slot.changing`, one at a time; only an idle log is closed while the node runs. There are two bounds: above
 // `openMax` logs are closed when they were unused for a while; above `limit` none is opened before another
 // was closed, because file descriptors that run out would stop logs that are in use.
-import { DiskError } from '../index/disk.ts';
+import { DiskError, isDiskFull } from '../index/disk.ts';
 import { DamageError } from '../segment/damage.ts';
 import { messageOf } from '../segment/disk-advice.ts';
 import { ErrorCode, ProtocolError } from '../wire/errors.ts';
@@ -28,8 +28,8 @@ const RETENTION_STEP_MS = 2_000;
 /** How long a log waits for another to be closed while all that may be open are in use. */
 const ROOM_PATIENCE_MS = 1_000;
 
-/** Failures to open that pass by themselves: asked again, the log is opened again. */
-const PASSING = new Set(['ENOSPC', 'EDQUOT', 'EMFILE', 'ENFILE']);
+/** Too many files are open. Like a full disk this passes by itself: asked again, the log is opened again. */
+const NO_DESCRIPTORS = new Set(['EMFILE', 'ENFILE']);
 
 export interface OpenerOptions {
   /** Logs that may be open at once while they are not used. */
@@ -163,7 +163,7 @@ export class LogOpener {
   #openingFailed(slot: LogSlot, error: unknown): void {
     const reason = messageOf(error);
     this.#context.logEvent('error', 'log cannot be opened', { log: slot.name, reason });
-    if (error instanceof DiskError && PASSING.has(error.code)) {
+    if (isDiskFull(error) || (error instanceof DiskError && NO_DESCRIPTORS.has(error.code))) {
       this.#context.space.exhausted();
       return slot.failTasks(ErrorCode.OVERLOADED, reason);
     }

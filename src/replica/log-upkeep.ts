@@ -4,12 +4,11 @@
 // Invariant: entries are deleted only below the older of two synced snapshots, so that one damaged
 // file never costs the producers, positions or the fence. A trim that needs it makes both: the
 // second is of a later entry, a NOOP if nothing else comes.
-import { DiskError } from '../index/disk.ts';
+import { DiskError, isDiskFull } from '../index/disk.ts';
 import { LogState } from '../segment/log-options.ts';
 import { Durability } from '../wire/ops.ts';
 import type { NodeContext } from './context.ts';
 import { ControlType } from './control.ts';
-import { isDiskFull } from './disk-full.ts';
 import type { LogReplica } from './log-replica.ts';
 import { AgeBudget, trimOffsetByAge, trimOffsetByBytes } from './retention.ts';
 import type { SnapshotStore } from './snapshot-store.ts';

@@ -14,6 +14,7 @@ import type { CatchUp, Fault, IdleChange, RoleChange } from '../raft/effects.ts'
 import type { TransferRefusal } from '../raft/transfer.ts';
 import type { Index, ReplicaId, Term } from '../raft/types.ts';
 import { NOBODY } from '../raft/types.ts';
+import { isDiskFull } from '../index/disk.ts';
 import type { DiskError } from '../index/disk.ts';
 import type { SegmentedLog } from '../segment/log.ts';
 import { LogState } from '../segment/log-options.ts';
@@ -21,7 +22,6 @@ import type { LogEvents } from '../segment/log-options.ts';
 import { assert } from '../wire/assert.ts';
 import { ErrorCode } from '../wire/errors.ts';
 import { CatchUpPeer } from './catch-up/catch-up.ts';
-import { isDiskFull } from './disk-full.ts';
 import type { Group, GroupEvents } from './group.ts';
 import { catchUpPeer } from './raft-catch-up.ts';
 import { FullDisk } from './raft-disk-full.ts';

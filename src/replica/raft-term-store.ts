@@ -1,9 +1,8 @@
 // Term and vote of one replica in the node's raft-state journal, as the driver stores them.
-import { DiskError } from '../index/disk.ts';
+import { DiskError, isDiskFull } from '../index/disk.ts';
 import type { HardStatePort, Stored } from '../raft/driver/ports.ts';
 import type { ReplicaId, Term } from '../raft/types.ts';
 import type { RaftStateJournal } from '../segment/journal.ts';
-import { isDiskFull } from './disk-full.ts';
 
 export class TermStore implements HardStatePort {
   /** Why the last `put` has failed for good. */

@@ -12,7 +12,7 @@ import {
   createLogResponse, describeClusterResponse, describeLogResponse, listLogsResponse, logInfo, transferLeaderResponse,
 } from '../wire/responses-admin.ts';
 import type { LogInfo } from '../wire/responses-admin.ts';
-import { DiskError } from '../index/disk.ts';
+import { DiskError, isDiskFull } from '../index/disk.ts';
 import type { Client } from './client.ts';
 import { alteredSettings, isFault, settingsFromWish } from './log-settings.ts';
 import type { LogDescriptor, LogFigures } from './log-settings.ts';
@@ -85,7 +85,7 @@ function work(service: NodeService, client: Client, op: Op, id: number, begin: (
       return task.error(code, { ...detail, message, retryAfterMs });
     }
     if (!(error instanceof DiskError)) throw error;
-    const full = error.code === 'ENOSPC' || error.code === 'EDQUOT';
+    const full = isDiskFull(error);
     const message = full ? 'the disk is full' : `the disk failed: ${error.message}`;
     task.error(full ? ErrorCode.STORAGE_FULL : ErrorCode.INTERNAL, { message });
   });

@@ -1,7 +1,7 @@
 // After damage that may have swallowed whole replicas out of raft-state: a log of which it knows nothing may
 // have promised anything, and is entered as lost; then nothing is missing any more, and new ones can be made.
+import { isDiskFull } from '../index/disk.ts';
 import type { RaftStateJournal } from '../segment/journal.ts';
-import { isDiskFull } from './disk-full.ts';
 import type { LogSlot } from './log-slot.ts';
 
 /** `slots` are all logs of this node. Rejects with DiskError; on a full disk the next start does it. */

@@ -5,7 +5,7 @@
 // Invariants: durable(index) is reported only after the write, the sync, the name of the file and the
 // mark; a failed sync or write is never repeated; durableIndex ≤ lastIndex; a report carries the generation
 // in which its group was taken.
-import { DiskError } from '../index/disk.ts';
+import { DiskError, isDiskFull } from '../index/disk.ts';
 import { performCut, type PendingCut } from './cut.ts';
 import { type LogEvents, type LogOptions, LogState } from './log-options.ts';
 import type { HandleCache } from './handles.ts';
@@ -130,7 +130,7 @@ export class Flusher {
   fail(error: DiskError): void {
     if (this.state === LogState.FAILED || this.state === LogState.CLOSED) return;
     // Whoever is told ENOSPC or EDQUOT waits for `resumed`, which never comes after a failed sync or cut.
-    const final = isFull(error) ? new DiskError('EIO', 'write', error.path, { cause: error }) : error;
+    const final = isDiskFull(error) ? new DiskError('EIO', 'write', error.path, { cause: error }) : error;
     this.state = LogState.FAILED;
     this.error = final;
     this.#cut = null;
@@ -189,7 +189,7 @@ export class Flusher {
   #writeFailed(error: unknown): void {
     if (!(error instanceof DiskError)) throw error;
     // What a failed sync (or a name in doubt) left on disk is unknown, whatever the code: that is final.
-    if (isFull(error) && !this.#writer.inDoubt) this.#diskFull(error);
+    if (isDiskFull(error) && !this.#writer.inDoubt) this.#diskFull(error);
     else this.fail(error);
   }
 
@@ -241,8 +241,4 @@ export class Flusher {
     }
     for (const resolve of this.#syncWaiters.splice(0)) resolve();
   }
-}
-
-function isFull(error: DiskError): boolean {
-  return error.code === 'ENOSPC' || error.code === 'EDQUOT';
 }

@@ -5,7 +5,7 @@
 //
 // Invariants: a put resolves only when both copies are synced; .a is synced before .b is written
 // (journal-merge.ts relies on it); and `get` never answers what is not yet, or no more, to be believed.
-import { DiskError, type Disk, type DiskFile } from '../index/disk.ts';
+import { DiskError, isDiskFull, type Disk, type DiskFile } from '../index/disk.ts';
 import { assert } from '../wire/assert.ts';
 import { replaceFile } from './atomic-file.ts';
 import { mergeCopies, replicaKey } from './journal-merge.ts';
@@ -20,9 +20,6 @@ const CAPACITY_FACTOR = 4;
 /** Far above what 100,000 replicas need; a larger file is not ours. */
 const FILE_SIZE_MAX = 64 * 1024 * 1024;
 const SECTOR_SIZE = 512;
-
-/** Codes after which the journal can go on once there is room; any other failure is final. */
-const FULL_CODES: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT']);
 
 interface Waiting {
   /** Null = the head is to say that nothing is missing. */
@@ -76,7 +73,7 @@ export class RaftStateJournal {
       try {
         await journal.rewrite([], merged.incomplete);
       } catch (error) {
-        if (!(error instanceof DiskError) || !FULL_CODES.has(error.code)) throw error;
+        if (!isDiskFull(error)) throw error;
       }
       return journal;
     }
@@ -100,7 +97,7 @@ export class RaftStateJournal {
       }
     } catch (error) {
       // Some file systems want room for what they had already: then the next put writes both anew.
-      if (!(error instanceof DiskError) || !FULL_CODES.has(error.code)) throw error;
+      if (!isDiskFull(error)) throw error;
       return;
     }
     this.mustRewrite = false;
@@ -188,7 +185,8 @@ export class RaftStateJournal {
         const records = group.flatMap(({ record }) => (record === null ? [] : [record]));
         await this.store(records, this.incomplete && records.length === group.length);
       } catch (error) {
-        if (!(error instanceof DiskError) || !FULL_CODES.has(error.code)) this.failure ??= toDiskError(error);
+        // Once there is room it goes on; any other failure is final.
+        if (!isDiskFull(error)) this.failure ??= toDiskError(error);
         for (const waiting of group) waiting.reject(error);
         continue;
       }
