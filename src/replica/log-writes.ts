@@ -123,6 +123,8 @@ export class LogWrites {
   flushPositions(): void {
     const log = this.#log;
     if (this.#staged.length === 0) return;
+    // They were judged in this turn, and later in it the leader stopped taking proposals, perhaps for a moment.
+    if (log.group.refusal !== 0) return this.dropStaged();
     const staged = this.#staged;
     this.#staged = [];
     const index = log.propose({ type: ControlType.POSITIONS, updates: log.overlay.positions.takeStaged() });
@@ -131,10 +133,11 @@ export class LogWrites {
     }
   }
 
-  /** Leadership ended before the staged updates were proposed: they have no effect. */
+  /** The staged updates can no more be proposed: they have no effect. */
   dropStaged(): void {
     const staged = this.#staged;
     this.#staged = [];
+    this.#log.overlay.positions.dropStaged();
     const code = this.#log.group.refusal || ErrorCode.NOT_LEADER;
     for (const { session, id } of staged) this.#answer(session, id, Op.PUT_POSITION, code);
   }

@@ -89,7 +89,7 @@ export class OverlayPositions {
     return this.tail.get(name)?.offset ?? this.state.positions.get(name)?.offset ?? NONE;
   }
 
-  private dropStaged(): void {
+  dropStaged(): void {
     this.staged.clear();
     this.stagedDelta = 0;
     this.bytes = 0;

@@ -1,10 +1,12 @@
 // A log with replicas on three nodes, end to end: driver, segment log, raft-state, replica state.
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { FETCH_LINEARIZABLE } from '../../src/wire/ops.ts';
+import { FETCH_LINEARIZABLE, Op } from '../../src/wire/ops.ts';
+import { putPositionRequest } from '../../src/wire/requests-read.ts';
+import { putPositionResponse } from '../../src/wire/responses-data.ts';
 import { MessageKind } from '../../src/raft/types.ts';
 import type { ReplicaId } from '../../src/raft/types.ts';
-import { records, sized, valuesOf } from '../replica/support.ts';
+import { encode, records, sized, valuesOf } from '../replica/support.ts';
 import { Cluster, idOf, LOG } from './cluster.ts';
 import type { Member } from './cluster.ts';
 
@@ -98,6 +100,28 @@ test('a leader that stops with nobody to follow it gives up the lead, and stops'
   void leader.world!.node.stop().then(() => (stopped = true));
   await cluster.until('the end', () => stopped, 2000);
   assert.is(client.produced(id)!.code, 'LEADERSHIP_LOST');
+});
+
+test('a position put in the turn in which its leader hands over is refused, and was never set', async () => {
+  const cluster = await Cluster.start();
+  const leader = await cluster.elect();
+  await cluster.converge();
+  const client = await leader.connect();
+  const put = (expected: number) => client.send(Op.PUT_POSITION, encode(putPositionRequest, { log: LOG, name: 'app', offset: 7, expected }));
+  const first = put(0);
+  // Nobody hears of it: the leader stays, and takes proposals again when the time for the handover is over.
+  cluster.isolate(leader.number);
+  const next = cluster.members.find((member) => member !== leader)!;
+  assert.is(leader.group.transferLeadership(next.replicaId), null);
+  await cluster.settle();
+  assert.is(client.result(first, putPositionResponse)!.code, 'NO_LEADER');
+  cluster.heal();
+  await cluster.until('a leader that takes proposals', () => leader.leads);
+  const second = put(0);
+  await cluster.advance(500);
+  assert.is(client.result(second, putPositionResponse)!.code, 'OK', 'it was compared with what is there');
+  await allEqual(cluster);
+  await cluster.stop();
 });
 
 test('a follower says who does not lead: NOT_LEADER', async () => {

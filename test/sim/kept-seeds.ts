@@ -23,4 +23,5 @@ export const KEPT_SEEDS: readonly KeptSeed[] = [
   { seed: 6051, nodes: 3, found: 'a copy of raft-state whose sync had failed was not stored again at a start' },
   { seed: 6127, nodes: 3, found: 'a subscription looked for its next record in a segment that was deleted' },
   { seed: 40, nodes: 3, found: 'damage of the first entry, and of all that raft-state knew of a replica' },
+  { seed: 166, nodes: 3, found: 'a position was proposed in the turn in which its leader had begun to hand over' },
 ];
