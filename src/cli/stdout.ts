@@ -2,11 +2,12 @@
 // A full disk behind `> file` is one, and every byte up to there was written: process.stdout drops the
 // rest of a short write to a file, so files are written here.
 import { fstatSync, writeSync } from 'node:fs';
+import { Latch } from '../segment/latch.ts';
 import { CliError, Exit } from './command.ts';
 
 const STDOUT = 1;
 /** Those who wait for a slow stdout. */
-let waiting: Array<() => void> = [];
+const drained = new Latch();
 let gone = false;
 let failure: Error | null = null;
 let isFile: boolean | null = null;
@@ -24,9 +25,7 @@ export function watchOutput(): void {
 }
 
 function goOn(): void {
-  const waiters = waiting;
-  waiting = [];
-  for (const wake of waiters) wake();
+  drained.release();
 }
 
 /** Nobody reads any more, or nothing can be written any more. */
@@ -48,9 +47,7 @@ export function writeStdout(bytes: Buffer | string): Promise<void> | null {
     return null;
   }
   if (process.stdout.write(bytes)) return null;
-  return new Promise((resolve) => {
-    waiting.push(resolve);
-  });
+  return drained.wait();
 }
 
 /** One JSON line. */

@@ -8,6 +8,7 @@
 import { DiskError, isDiskFull } from '../index/disk.ts';
 import { DamageError } from '../segment/damage.ts';
 import { messageOf } from '../segment/disk-advice.ts';
+import { Latch } from '../segment/latch.ts';
 import { ErrorCode, ProtocolError } from '../wire/errors.ts';
 import type { Replacement } from './catch-up/replacement.ts';
 import type { NodeContext } from './context.ts';
@@ -46,7 +47,7 @@ export class LogOpener {
   readonly #options: OpenerOptions;
   /** Being opened: they count against the limit too. */
   #opening = 0;
-  #wantRoom: (() => void)[] = [];
+  readonly #lookAgain = new Latch();
   #stopping = false;
   #retentionAtMs: number;
 
@@ -138,14 +139,14 @@ export class LogOpener {
       for (const slot of this.#options.slots()) if (isIdle(slot) && (oldest === null || slot.lastUsedMs < oldest.lastUsedMs)) oldest = slot;
       if (oldest !== null) await this.close(oldest);
       else if (clock.monotonicMs() >= untilMs || this.#stopping) return false;
-      else await new Promise<void>((resolve) => this.#wantRoom.push(resolve));
+      else await this.#lookAgain.wait();
     }
     return true;
   }
 
   /** Lets those who wait for room look again: at each tick of the node. */
   wake(): void {
-    for (const look of this.#wantRoom.splice(0)) look();
+    this.#lookAgain.release();
   }
 
   /** What was found damaged, and the files that only the log's state still knows of. */

@@ -9,6 +9,7 @@ import { DiskError, isDiskFull } from '../index/disk.ts';
 import { performCut, type PendingCut } from './cut.ts';
 import { type LogEvents, type LogOptions, LogState } from './log-options.ts';
 import type { HandleCache } from './handles.ts';
+import { Latch } from './latch.ts';
 import type { SegmentList } from './list.ts';
 import { type LogEnd, SEGMENT_HEAD_SIZE } from './mark.ts';
 import { type Segment, SegmentState } from './segment.ts';
@@ -46,9 +47,9 @@ export class Flusher {
   #running = false;
   #cut: PendingCut | null = null;
   #cutWaiters: Waiter[] = [];
-  readonly #idleWaiters: Array<() => void> = [];
+  readonly #becameIdle = new Latch();
   #syncWanted = false;
-  #syncWaiters: Array<() => void> = [];
+  readonly #synced = new Latch();
 
   /** Goes on after `durable`, in `newest`, the newest segment that has a file. */
   constructor(parts: FlusherParts, newest: Segment, durable: LogEnd, commitIndex: number) {
@@ -87,16 +88,15 @@ export class Flusher {
   /** Resolves when everything that is written by now is synced, or the log writes no more. */
   sync(): Promise<void> {
     if (!this.#writer.unsynced || this.state !== LogState.OPEN) return Promise.resolve();
-    return new Promise((resolve) => {
-      this.#syncWaiters.push(resolve);
-      this.requestSync();
-    });
+    const synced = this.#synced.wait();
+    this.requestSync();
+    return synced;
   }
 
   /** Resolves when nothing is under way or queued, or the log has failed. */
   whenIdle(): Promise<void> {
     this.flush();
-    return this.#running ? new Promise((resolve) => this.#idleWaiters.push(resolve)) : Promise.resolve();
+    return this.#running ? this.#becameIdle.wait() : Promise.resolve();
   }
 
   /**
@@ -159,8 +159,8 @@ export class Flusher {
       throw error;
     } finally {
       this.#running = false;
-      if (this.state === LogState.FAILED) for (const resolve of this.#syncWaiters.splice(0)) resolve();
-      for (const resolve of this.#idleWaiters.splice(0)) resolve();
+      if (this.state === LogState.FAILED) this.#synced.release();
+      this.#becameIdle.release();
     }
   }
 
@@ -239,6 +239,6 @@ export class Flusher {
       if (!(error instanceof DiskError)) throw error;
       this.fail(error);
     }
-    for (const resolve of this.#syncWaiters.splice(0)) resolve();
+    this.#synced.release();
   }
 }

@@ -11,6 +11,7 @@ import { assert } from '../wire/assert.ts';
 import { NONE } from '../wire/limits.ts';
 import type { DamageRange } from './damage.ts';
 import { endBefore, FIRST_MARK_SEQUENCE, indexName, segmentName, type SegmentHead } from './head.ts';
+import { Latch } from './latch.ts';
 import { encodeMark, type LogEnd, MARK_POSITIONS, MARK_SLOT_SIZE } from './mark.ts';
 import type { TermTable } from './terms.ts';
 
@@ -50,7 +51,7 @@ export class Segment {
   damage: DamageRange[] = [];
   #pins = 0;
   readonly #retired: Array<{ close(): Promise<void> }> = [];
-  readonly #waiting: Array<() => void> = [];
+  readonly #unpinned = new Latch();
 
   constructor(directory: string, head: Omit<SegmentHead, 'logUid'>) {
     this.directory = directory;
@@ -88,12 +89,12 @@ export class Segment {
     assert(this.#pins > 0, 'unpinned as often as pinned');
     if (--this.#pins > 0) return;
     void this.#closeRetired();
-    for (const resolve of this.#waiting.splice(0)) resolve();
+    this.#unpinned.release();
   }
 
   /** Resolves when nobody has it pinned. */
   async whenUnpinned(): Promise<void> {
-    while (this.#pins > 0) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    while (this.#pins > 0) await this.#unpinned.wait();
   }
 
   /** Parts with the open files; they are closed now, or at the last unpin. */
