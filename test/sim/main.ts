@@ -1,19 +1,10 @@
-// The simulator's command line; `npm run sim -- …` builds and starts it (run.mjs).
-//
-//   --seed N        one world, or the first of --seeds; N,M,… = these worlds
-//   --seeds K       so many worlds, seeds N … N + K − 1
-//   --minutes M     as many fresh worlds as fit into so many real minutes
-//   --nodes 1|3|5   nodes per world (1); all = of every size, by the seed
-//   --seconds S     simulated seconds of phase 1, instead of what the seed says
-//   --without a,b   leave these faults out
-//   --trace         write the readable trace (of a few seeds: it is long)
-//   --shrink        find a shorter world that fails, by less time and fewer faults
-//   --mutant NAME   switch a planted bug on; --mutants: each in turn, until found
-//   --quiet         no line per world
-import { runMutants } from './mutants.ts';
-import type { OptionWishes } from './options.ts';
-import { describeOptions, drawOptions, FAULT_KINDS } from './options.ts';
-import type { FaultKind } from './options.ts';
+// The simulator's command line; `npm run sim -- …` builds and starts it (run.mjs). What may stand on it
+// is in arguments.ts.
+import { HELP, parseArguments, UsageError } from './arguments.ts';
+import type { Arguments } from './arguments.ts';
+import { MUTANTS } from './mutants.ts';
+import { runMutants } from './mutants-run.ts';
+import { describeOptions, drawOptions } from './options.ts';
 import { Counters } from './counters.ts';
 import { shrink } from './shrink.ts';
 import { World } from './world.ts';
@@ -25,26 +16,27 @@ const COVERAGE_SEEDS_MIN = 200;
 /** Of --nodes all. */
 const SIZES: readonly number[] = [1, 3, 1, 3, 5];
 
-interface Arguments extends OptionWishes {
-  /** The first one, when it is not a list. */
-  seed: number;
-  list: readonly number[];
-  /** Worlds of all sizes. */
-  allSizes: boolean;
-  seeds: number;
-  minutes: number;
-  trace: boolean;
-  shrink: boolean;
-  quiet: boolean;
-  mutant: string;
-  mutants: boolean;
-}
+process.exitCode = await main(process.argv.slice(2));
 
-const args = parse(process.argv.slice(2));
-// A stack costs more than all else about a refused request; a replay with --trace has them.
-Error.stackTraceLimit = args.trace ? 30 : 0;
-if (args.mutant !== '') (globalThis as { sidelogMutant?: string }).sidelogMutant = args.mutant;
-process.exitCode = args.mutants ? await runMutants(args) : await runSeeds(args);
+async function main(words: readonly string[]): Promise<number> {
+  let args: Arguments;
+  try {
+    args = parseArguments(words, MUTANTS.map(({ name }) => name));
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    console.error(error.message);
+    return 2;
+  }
+  if (args.help) {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  // A stack costs more than all else about a refused request; a replay with --trace has them.
+  Error.stackTraceLimit = args.trace ? 30 : 0;
+  if (args.mutants) return runMutants(args);
+  if (args.mutant !== '') (globalThis as { sidelogMutant?: string }).sidelogMutant = args.mutant;
+  return runSeeds(args);
+}
 
 async function runSeeds(wishes: Arguments): Promise<number> {
   const began = performance.now();
@@ -107,36 +99,4 @@ function replayCommand(seed: number, { nodeCount, seconds, without, mutant }: Ar
   if (without !== undefined && without.length > 0) parts.push(`--without ${without.join(',')}`);
   if (mutant !== '') parts.push(`--mutant ${mutant}`);
   return parts.join(' ');
-}
-
-function parse(words: readonly string[]): Arguments {
-  const value = (name: string): string | undefined => {
-    const at = words.indexOf(`--${name}`);
-    return at < 0 ? undefined : words[at + 1];
-  };
-  const number = (name: string, fallback: number): number => {
-    const text = value(name);
-    if (text === undefined) return fallback;
-    const parsed = Number(text);
-    if (!Number.isFinite(parsed) || parsed < 0) throw new RangeError(`--${name} wants a number, not ${text}`);
-    return parsed;
-  };
-  const without = (value('without') ?? '').split(',').filter((kind): kind is FaultKind => (FAULT_KINDS as readonly string[]).includes(kind));
-  const list = (value('seed') ?? String(Date.now() % 1_000_000_000)).split(',').map(Number);
-  if (!list.every((seed) => Number.isSafeInteger(seed) && seed >= 0)) throw new RangeError(`--seed wants numbers, not ${value('seed')}`);
-  return {
-    seed: list[0]!,
-    list,
-    seeds: number('seeds', 1),
-    minutes: number('minutes', 0),
-    nodeCount: value('nodes') === 'all' ? 1 : number('nodes', 1),
-    allSizes: value('nodes') === 'all',
-    seconds: value('seconds') === undefined ? undefined : number('seconds', 0),
-    without,
-    trace: words.includes('--trace'),
-    shrink: words.includes('--shrink'),
-    quiet: words.includes('--quiet'),
-    mutant: value('mutant') ?? '',
-    mutants: words.includes('--mutants'),
-  };
 }

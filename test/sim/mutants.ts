@@ -1,7 +1,4 @@
-// The planted bugs, and the proof that the simulator finds each of them within a number of seeds.
-import type { OptionWishes } from './options.ts';
-import { drawOptions } from './options.ts';
-import { World } from './world.ts';
+// The planted bugs. mutants-run.ts looks for them; docs/testing.md has the table of where each was found.
 
 export interface Mutant {
   readonly name: string;
@@ -48,36 +45,3 @@ export const MUTANTS: readonly Mutant[] = [
   { name: 'change-before-the-noop', nodes: 5, what: 'a leader changes the voters before an entry of its own term is committed' },
   { name: 'two-changes-at-once', nodes: 5, what: 'the voters are changed again before the last change is committed' },
 ];
-
-export const SEEDS_MAX = 200;
-
-/** Switches each mutant on and runs seeds until one fails; the exit code is 1 when one was not found. */
-export async function runMutants(wishes: OptionWishes & { seed: number; mutant: string }): Promise<number> {
-  const target = globalThis as { sidelogMutant?: string };
-  const wanted = MUTANTS.filter(({ name }) => wishes.mutant === '' || wishes.mutant.split(',').includes(name));
-  let missed = 0;
-  for (const { name, what, nodes } of wanted) {
-    target.sidelogMutant = name;
-    const found = await firstFailure({ ...wishes, nodeCount: nodes });
-    if (found === null) missed++;
-    console.log(`| \`${name}\` | ${what} | ${nodes} | ${found === null ? `not in ${SEEDS_MAX} seeds | |` : `${found.seed} | ${found.rule} |`}`);
-  }
-  delete target.sidelogMutant;
-  console.log(`${wanted.length - missed} passed, ${missed} failed`);
-  return missed > 0 ? 1 : 0;
-}
-
-async function firstFailure(wishes: OptionWishes): Promise<{ seed: number; rule: string } | null> {
-  for (let seed = 1; seed <= SEEDS_MAX; seed++) {
-    const { violation } = await new World(drawOptions(seed, wishes), null).run();
-    if (violation !== null) return { seed, rule: ruleOf(violation.rule, violation.message) };
-  }
-  return null;
-}
-
-/** An assertion of the program names its invariant, if it has one. */
-function ruleOf(rule: string, message: string): string {
-  if (rule !== 'crash') return rule;
-  const named = /InvariantError: (I\d+)/.exec(message);
-  return named === null ? 'assertion' : `assertion ${named[1]}`;
-}

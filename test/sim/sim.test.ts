@@ -105,6 +105,17 @@ test('a planted bug is found, told with the command that replays it, and shrunk 
   assert.is(clean.code, 0, 'without the bug the same world is clean');
 });
 
+test('a wrong argument is told in one line, and what there is can be asked for', async () => {
+  const wrong = { '--nodes 7': '--nodes wants 1, 3, 5 or all, not 7', '--nodes x': '--nodes wants 1, 3, 5 or all, not x', '--sede 3': '--sede is no option; --help names all', '--seed': '--seed wants a value', '--mutant fig': '--mutant does not know fig', '--seeds 0': '--seeds wants a whole number from 1, not 0' };
+  for (const [args, said] of Object.entries(wrong)) {
+    const { code, output } = await sim(...args.split(' '));
+    assert.equal([code, output], [2, `${said}\n`]);
+  }
+  const { code, output } = await sim('--help');
+  assert.is(code, 0);
+  assert.match(output, /^usage: node test\/sim\/run\.mjs/m);
+});
+
 test('the shipped file has no planted bug in it', () => {
   const shipped = readFileSync('dist/sidelog.cjs', 'utf8');
   assert.equal(MUTANTS.filter(({ name }) => shipped.includes(name)), []);
