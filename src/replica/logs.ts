@@ -15,7 +15,7 @@ import type { LogDescriptor, LogSettings } from './log-settings.ts';
 import { LogSlot } from './log-slot.ts';
 import { checkRelabel, relabel, RestoreError } from './restore.ts';
 import { Trash } from './trash.ts';
-import { enterUnknown } from './unknown-replicas.ts';
+import { unlessFull, UnknownReplicas } from './unknown-replicas.ts';
 
 export interface LogsOptions {
   readonly logsMax: number;
@@ -36,6 +36,7 @@ export class Logs {
   readonly trash: Trash;
   readonly opener: LogOpener;
   readonly #files: LogFiles;
+  readonly #unknown: UnknownReplicas;
   readonly #context: NodeContext;
   readonly #options: LogsOptions;
   readonly #byName = new Map<string, LogSlot>();
@@ -56,6 +57,7 @@ export class Logs {
     this.#context = context;
     this.#options = options;
     this.#files = new LogFiles(context.disk);
+    this.#unknown = new UnknownReplicas(context.journal, () => this.slots());
     const { openLogsMax: openMax, openLogsLimit: limit } = options;
     this.opener = new LogOpener(context, this.#files, { openMax, limit, slots: () => this.slots() });
     this.trash = new Trash(context, this.#files, options.trashKeepMs);
@@ -108,8 +110,8 @@ export class Logs {
       const reason = 'its folder is missing: put it back from a backup, or give it up with "sidelog verify --accept-loss"';
       this.#leaveOut(`${LOGS}/${uid}`, reason);
     }
-    // A log whose name cannot be read may be among them.
-    if (this.#nameless.length === 0) await enterUnknown(this.#context.journal, this.slots());
+    // A log whose name cannot be read may be among them. On a full disk whoever makes the next log does it.
+    if (this.#nameless.length === 0) await this.#unknown.enter().catch(unlessFull);
   }
 
   #leaveOut(folder: string, reason: string): void {
@@ -258,6 +260,8 @@ export class Logs {
 
   async #make(name: string, make: () => Promise<LogDescriptor>): Promise<LogSlot> {
     await this.#discardHalfMade(name);
+    // Or it would be taken for one that raft-state has forgotten.
+    await this.#unknown.enter();
     const slot = new LogSlot(await make());
     this.#byName.set(name, slot);
     // It is answered when it takes records.

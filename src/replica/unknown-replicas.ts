@@ -4,17 +4,40 @@ import { isDiskFull } from '../index/disk.ts';
 import type { RaftStateJournal } from '../segment/journal.ts';
 import type { LogSlot } from './log-slot.ts';
 
-/** `slots` are all logs of this node. Rejects with DiskError; on a full disk the next start does it. */
-export async function enterUnknown(journal: RaftStateJournal, slots: Iterable<LogSlot>): Promise<void> {
-  if (!journal.mayMissReplicas) return;
-  try {
-    for (const { uid, descriptor } of slots) {
-      const logUid = Buffer.from(uid, 'hex');
-      const { replicaId } = descriptor;
+export class UnknownReplicas {
+  readonly #journal: RaftStateJournal;
+  readonly #slots: () => Iterable<LogSlot>;
+  /** One that was made meanwhile must not be taken for an old one. */
+  #entering: Promise<void> | null = null;
+
+  /** `slots` are all logs of this node. */
+  constructor(journal: RaftStateJournal, slots: () => Iterable<LogSlot>) {
+    this.#journal = journal;
+    this.#slots = slots;
+  }
+
+  /** Rejects with DiskError; it can be asked again. */
+  enter(): Promise<void> {
+    this.#entering ??= this.#enter().finally(() => {
+      this.#entering = null;
+    });
+    return this.#entering;
+  }
+
+  async #enter(): Promise<void> {
+    const journal = this.#journal;
+    if (!journal.mayMissReplicas) return;
+    for (const slot of [...this.#slots()]) {
+      // A lone voter that is being opened enters itself.
+      while (slot.changing !== null) await slot.changing;
+      const logUid = Buffer.from(slot.uid, 'hex');
+      const { replicaId } = slot.descriptor;
       if (journal.get(logUid, replicaId) === null) await journal.put({ logUid, replicaId, term: 0, vote: 0, state: 'lost' });
     }
     await journal.acceptIncomplete();
-  } catch (error) {
-    if (!isDiskFull(error)) throw error;
   }
+}
+
+export function unlessFull(error: unknown): void {
+  if (!isDiskFull(error)) throw error;
 }

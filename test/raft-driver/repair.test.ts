@@ -198,6 +198,35 @@ test('a replica that does not know any more how far it had promised is lost: it 
   await cluster.stop();
 });
 
+test('a log that raft-state may have forgotten and whose folder is gone keeps no new replica from being made', async () => {
+  const { cluster, leader, follower } = await filled();
+  // A second record of the follower's, in a later term, so that losing it leaves the first.
+  follower.group.driver.campaign();
+  await cluster.advance(2000);
+  const again = cluster.leader!;
+  const gone = cluster.members.find((member) => member !== again)!;
+  gone.crash({ keep: 'all' });
+  const newest = lastRecord(gone.disk.contents(JOURNAL_PATHS[1]));
+  assert.ok(newest > RECORD_SIZE, 'there is an older one');
+  for (const path of JOURNAL_PATHS) gone.disk.corrupt(path, newest + 9);
+  gone.disk.vanish(`logs/${UID}`);
+  gone.replicaId = 9;
+  await gone.start(false);
+  assert.ok(gone.isOpen, gone.world!.node.logs.find(LOG)?.failure);
+  assert.is(gone.world!.node.context.journal.mayMissReplicas, false);
+  const { config } = again.group.driver.node;
+  assert.type(await again.group.changeConfig(config.index, { kind: 'remove', replicaId: gone.number }), 'number');
+  await cluster.advance(500);
+  assert.is(gone.group.driver.node.serving, 'ready');
+  assert.ok(leader.isOpen);
+  await cluster.stop();
+});
+
+function lastRecord(bytes: Buffer): number {
+  for (let at = bytes.length - RECORD_SIZE; at >= 0; at -= RECORD_SIZE) if (bytes.readUInt32BE(at) !== 0) return at;
+  return -1;
+}
+
 test('when raft-state may miss replicas, those of its logs are lost, and new ones can be made all the same', async () => {
   const { cluster, leader, follower } = await filled();
   follower.crash({ keep: 'all' });
