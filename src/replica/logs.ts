@@ -6,6 +6,7 @@
 import { DiskError } from '../index/disk.ts';
 import { ErrorCode, ProtocolError } from '../wire/errors.ts';
 import type { NodeContext } from './context.ts';
+import { endReplica } from './end-replica.ts';
 import { LogFiles, LOGS, missingFolders, TRASH } from './log-files.ts';
 import type { FoundLog } from './log-files.ts';
 import { LogOpener } from './log-opener.ts';
@@ -127,7 +128,7 @@ export class Logs {
       return;
     }
     if (descriptor.deletedMs !== undefined) {
-      await this.#endReplica(uid, descriptor.replicaId).catch(() => {}); // again when the trash goes
+      await endReplica(this.#context.journal, uid, descriptor.replicaId).catch(() => {}); // again when the trash goes
       await this.#files.moveToTrash(uid);
       this.trash.add(descriptor);
       return;
@@ -279,7 +280,7 @@ export class Logs {
   }
 
   async #finishRestore(folder: string, descriptor: LogDescriptor): Promise<void> {
-    await this.#endReplica(descriptor.formerUid!, FIRST_REPLICA);
+    await endReplica(this.#context.journal, descriptor.formerUid!, FIRST_REPLICA);
     const from = Buffer.from(descriptor.formerUid!, 'hex');
     const generation = await this.#files.generationFolder(folder);
     await relabel(this.#context.disk, generation, from, Buffer.from(descriptor.uid, 'hex'));
@@ -369,20 +370,13 @@ export class Logs {
         replica.end(ErrorCode.LEADERSHIP_LOST, ErrorCode.LOG_NOT_FOUND);
         await this.opener.release(slot, replica);
       }
-      await this.#endReplica(slot.uid, descriptor.replicaId);
+      await endReplica(this.#context.journal, slot.uid, descriptor.replicaId);
       await this.#files.moveToTrash(slot.uid);
       this.trash.add(descriptor);
     } catch (error) {
       if (!(error instanceof DiskError)) throw error;
       this.#context.logEvent('warn', 'deleted log left in place', { log: slot.name, reason: error.message });
     }
-  }
-
-  /** The replica never votes again: a restored log is another replica, of another log_uid. */
-  async #endReplica(uid: string, replicaId: number): Promise<void> {
-    const { journal } = this.#context;
-    const stored = journal.get(Buffer.from(uid, 'hex'), replicaId);
-    if (stored !== null && stored.state !== 'removed') await journal.put({ ...stored, state: 'removed' });
   }
 
   /** Closes all logs, each with a snapshot. */

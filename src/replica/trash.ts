@@ -4,6 +4,7 @@
 // suspect. Invariant: an entry that is being restored or removed is no longer listed.
 import { DiskError } from '../index/disk.ts';
 import type { NodeContext } from './context.ts';
+import { endReplica } from './end-replica.ts';
 import type { LogFiles } from './log-files.ts';
 import type { LogDescriptor } from './log-settings.ts';
 
@@ -71,25 +72,18 @@ export class Trash {
 
   async #remove(entry: LogDescriptor): Promise<void> {
     this.#context.logEvent('info', 'trash removed', { log: entry.name, uid: entry.uid });
+    const { journal } = this.#context;
     try {
-      await this.#endReplica(entry).catch(() => {});
+      await endReplica(journal, entry.uid, entry.replicaId).catch(() => {});
       await this.#files.removeTrash(entry.uid);
       // Where there was no room for it before, there is now.
-      await this.#endReplica(entry);
-      const { journal } = this.#context;
+      await endReplica(journal, entry.uid, entry.replicaId);
       const uid = Buffer.from(entry.uid, 'hex');
       if (journal.get(uid, entry.replicaId) !== null) journal.forget(uid, entry.replicaId);
     } catch (error) {
       if (!(error instanceof DiskError)) throw error;
       this.#context.logEvent('warn', 'trash could not be removed', { uid: entry.uid, reason: error.message });
     }
-  }
-
-  /** An entry of a living replica without a folder would be a log that was lost. */
-  async #endReplica({ uid, replicaId }: LogDescriptor): Promise<void> {
-    const { journal } = this.#context;
-    const stored = journal.get(Buffer.from(uid, 'hex'), replicaId);
-    if (stored !== null && stored.state !== 'removed') await journal.put({ ...stored, state: 'removed' });
   }
 
   async close(): Promise<void> {
