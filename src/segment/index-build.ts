@@ -4,7 +4,7 @@
 // Invariant: entry i belongs to index firstIndex + i, also across damage: lost headers get entries that
 // point into the damaged stretch, so that a read of them finds the damage and not another batch.
 import type { Disk, DiskFile } from '../index/disk.ts';
-import { IndexDamageError, OffsetIndex } from '../index/offset-index.ts';
+import { OffsetIndex } from '../index/offset-index.ts';
 import { assert } from '../wire/assert.ts';
 import { appendTime, baseOffset, checkHeader, BatchFault } from '../wire/batch.ts';
 import { BATCH_HEADER_SIZE, NONE, U32_MAX } from '../wire/limits.ts';
@@ -65,7 +65,7 @@ export async function buildIndex(options: BuildOptions): Promise<OffsetIndex> {
         return addLost(index, from, position, before, end);
       },
       damaged,
-      placeOf: null,
+      places: null,
       betweenReads: roomAndTurn(index, yieldTurn),
     });
     assert(index.count === final.index - segment.firstIndex + 1, 'an index has an entry for each batch');
@@ -74,31 +74,6 @@ export async function buildIndex(options: BuildOptions): Promise<OffsetIndex> {
     throw error;
   }
   return index;
-}
-
-/** Where the batches of a sealed segment begin, as its stored index says, for a walk that met damage. */
-export interface StoredPlaces {
-  /** −1 where the index does not say. */
-  placeOf(index: number): number;
-  close(): Promise<void>;
-}
-
-/** Rejects with DiskError. */
-export async function openPlaces(disk: Disk, segment: Segment): Promise<StoredPlaces> {
-  const { indexPath, firstIndex, firstOffset, firstMs, count } = segment;
-  const index = firstMs === NONE ? null : await OffsetIndex.open(disk, indexPath, firstIndex, firstOffset, firstMs, count);
-  return {
-    placeOf: (wanted) => {
-      if (index === null) return NONE;
-      try {
-        return index.positionAt(wanted - firstIndex);
-      } catch (error) {
-        if (!(error instanceof IndexDamageError)) throw error;
-        return NONE;
-      }
-    },
-    close: async () => index?.close(),
-  };
 }
 
 /** Adds the entry of the batch at `at`, which lies at `position` in the file. */

@@ -12,9 +12,10 @@ import { DamageError, type DamageRange } from './damage.ts';
 import type { HandleCache } from './handles.ts';
 import { endBefore, indexFirstIndex, indexName, TEMPORARY_SUFFIX } from './head.ts';
 import { listSegments, noSegment, readHeads, type ReadSegment, unknownEnd } from './heads-read.ts';
-import { addEntry, buildIndex, openPlaces, roomAndTurn } from './index-build.ts';
+import { addEntry, buildIndex, roomAndTurn } from './index-build.ts';
 import type { LogOptions } from './log-options.ts';
 import { type LogEnd, MARK_SLOT_SIZE } from './mark.ts';
+import { StoredPlaces } from './places.ts';
 import { type BatchVisitor, Scan } from './scan.ts';
 import type { Segment } from './segment.ts';
 import { removeIfThere } from './segment-file.ts';
@@ -95,7 +96,7 @@ async function visitSealed(recovery: RecoveryOptions, read: ReadSegment[]): Prom
   for (const { segment } of read.slice(0, -1)) {
     if (segment.end.index <= visitFrom) continue;
     const file = await options.disk.open(segment.path, 'read');
-    const places = await openPlaces(options.disk, segment);
+    const places = new StoredPlaces(options.disk, segment);
     try {
       await walkDurable({
         file,
@@ -111,7 +112,7 @@ async function visitSealed(recovery: RecoveryOptions, read: ReadSegment[]): Prom
           return null;
         },
         damaged: (range) => segment.noteDamage(range),
-        placeOf: places.placeOf,
+        places,
         betweenReads: yieldTurn,
       });
     } finally {

@@ -8,8 +8,8 @@ import { batchCount, isControl } from '../wire/batch.ts';
 import { DamageError, type DamageRange } from './damage.ts';
 import { endBefore } from './head.ts';
 import { listSegments, noSegment, readHeads, type ReadSegment, unknownEnd } from './heads-read.ts';
-import { openPlaces } from './index-build.ts';
 import { LogEnd, SEGMENT_HEAD_SIZE } from './mark.ts';
+import { StoredPlaces } from './places.ts';
 import { type BatchVisitor, Scan } from './scan.ts';
 import type { Segment } from './segment.ts';
 import { checkIndex, ExpectedIndex, type IndexFinding, repairIndex } from './verify-index.ts';
@@ -111,7 +111,7 @@ class LogCheck {
     const file = await disk.open(segment.path, 'read');
     const base = this.#doneBytes;
     // The active segment's index is not sealed, and says nothing that could be trusted.
-    const places = newest ? null : await openPlaces(disk, segment);
+    const places = newest ? null : new StoredPlaces(disk, segment);
     try {
       const expected = new ExpectedIndex();
       await walkDurable({
@@ -136,7 +136,7 @@ class LogCheck {
           return null;
         },
         damaged: (range) => this.#damage.push(range),
-        placeOf: places?.placeOf ?? null,
+        places,
         betweenReads: () => this.#turn(),
       });
       this.#doneBytes = base + segment.end.position;

@@ -11,6 +11,7 @@ import { writeU32 } from '../wire/bytes.ts';
 import { BATCH_HEADER_SIZE } from '../wire/limits.ts';
 import type { DamageRange } from './damage.ts';
 import { LogEnd } from './mark.ts';
+import type { StoredPlaces } from './places.ts';
 import { Scan, type BatchVisitor } from './scan.ts';
 import { FileWindow, WINDOW_SIZE } from './window.ts';
 
@@ -33,8 +34,8 @@ export interface WalkOptions {
   /** Headers of indexes [from, end.index] are lost; `from` would begin at `position`, the log goes on after `end`. */
   readonly lost: ((from: number, position: number, before: LogEnd, end: LogEnd) => Promise<void> | null) | null;
   readonly damaged: (range: DamageRange) => void;
-  /** Where the batch `index` begins, as a sealed index says; −1 when that is not known. */
-  readonly placeOf: ((index: number) => number) | null;
+  /** Asked only after damage; null where there is no sealed index. The caller closes it. */
+  readonly places: StoredPlaces | null;
   readonly betweenReads: (() => Promise<void> | null) | null;
 }
 
@@ -95,11 +96,11 @@ export function rangeOf(path: string, before: LogEnd, after: LogEnd, reason: str
 
 /** The state before the first later batch that lies where the sealed index says; null when there is none. */
 async function indexedContinuation(options: WalkOptions, before: LogEnd, limit: number): Promise<LogEnd | null> {
-  const { placeOf, final } = options;
-  if (placeOf === null) return null;
+  const { places, final } = options;
+  if (places === null) return null;
   const header = Buffer.alloc(BATCH_HEADER_SIZE);
   for (let index = before.index + 2; index <= final.index; index++) {
-    const position = placeOf(index);
+    const position = await places.placeOf(index);
     if (position <= before.position || position + BATCH_HEADER_SIZE > limit) return null;
     await options.file.read(header, 0, BATCH_HEADER_SIZE, position);
     const candidate = plausibleBefore(header, 0, position, before, final);

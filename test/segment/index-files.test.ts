@@ -2,12 +2,13 @@
 // no burden to a start.
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { SegmentedLog } from '../../src/segment/log.ts';
+import { SegmentedLog } from '../../src/segment/log.ts';
+import { verifyLog } from '../../src/segment/verify.ts';
 import { crc32 } from '../../src/wire/checksum.ts';
 import { Prng } from '../support/prng.ts';
 import { SimDisk } from '../support/sim-disk.ts';
 import { testDisks } from '../support/disks.ts';
-import { batchOf, controlOf, createLog, expectHolds, Model, openLog, randomBatch, readAll } from './support.ts';
+import { batchOf, controlOf, createLog, expectHolds, LOG_UID, Model, openLog, optionsOn, randomBatch, readAll } from './support.ts';
 
 const test = suite('segment/index-files');
 const OPTIONS = { segmentBytes: 12_000, cacheBytes: 1 };
@@ -130,6 +131,38 @@ test('a log of 1,000 segments opens with a few calls per segment, and reads anyw
   }
   await again.close();
   assert.is(disk.openFileCount, 0);
+});
+
+/** Opens everything that there is to see, as a start without a snapshot, or reads it all for the offline check; returns the files that were opened. */
+async function filesOpened(disk: SimDisk, what: 'start' | 'verify'): Promise<string[]> {
+  const opened: string[] = [];
+  disk.onOperation = ({ call, path }) => void (call === 'open' && opened.push(path));
+  if (what === 'start') {
+    const log = await SegmentedLog.open(optionsOn(disk, OPTIONS), () => {}, 0);
+    await log.close();
+  } else {
+    await verifyLog({ disk, directory: 'log', logUid: LOG_UID, repairIndex: false, yieldTurn: () => Promise.resolve() });
+  }
+  disk.onOperation = null;
+  assert.is(disk.openFileCount, 0);
+  return opened;
+}
+
+test('a start that reads every segment opens the index of none that is whole, and of a damaged one once', async () => {
+  const disk = new SimDisk();
+  await filled(disk);
+  const segments = (await disk.list('log')).filter((name) => name.endsWith('.seg')).sort();
+  const newest = `log/${segments.at(-1)!.replace('.seg', '.idx')}`;
+  assert.ok(segments.length > 3);
+  const indexesOf = (opened: string[]): string[] => opened.filter((path) => path.endsWith('.idx') && path !== newest);
+  assert.equal(indexesOf(await filesOpened(disk, 'start')), []);
+  assert.is(indexesOf(await filesOpened(disk, 'verify')).length, segments.length - 1, 'to compare each with its segment');
+  // Two places, each longer than a batch: the second is asked of the index that is open.
+  const damaged = `log/${segments[1]!}`;
+  const size = disk.contents(damaged).length;
+  for (const place of [0.3, 0.7]) for (let i = 0; i < 700; i++) disk.corrupt(damaged, Math.floor(4096 + (size - 4096) * place) + i);
+  assert.equal(indexesOf(await filesOpened(disk, 'start')), [damaged.replace('.seg', '.idx')]);
+  assert.is(indexesOf(await filesOpened(disk, 'verify')).length, segments.length);
 });
 
 for (const { name, make } of testDisks()) {
