@@ -102,7 +102,7 @@ export class RaftGroup implements Group, DriverSink, LogEvents {
     const group = new RaftGroup(options);
     const { driver } = group;
     // Peers may ask for any entry that is here, and the core cannot wait for an answer.
-    if (!driver.alone) await group.#port.loadTerms(options.raft.log.commitIndex);
+    if (!driver.alone) group.#port.knowTerms(options.raft.log.runs, options.raft.log.commitIndex);
     const alone = driver.soleVoter && group.#stopped === '';
     const stored = alone ? group.#opened.wait() : null;
     driver.start();

@@ -28,8 +28,8 @@ export class RaftLogPort implements LogPort {
   readonly #log: SegmentedLog;
   readonly #nowMs: () => number;
   readonly #events: RaftLogEvents;
-  /** Terms of the entries up to `#olderTo`, all of them committed, ascending. */
-  #older: TermRun[] = [];
+  /** Terms of the entries up to `#olderTo`, all of them committed, ascending; what they say beyond may be cut off. */
+  #older: readonly TermRun[] = [];
   #olderTo = 0;
 
   constructor(log: SegmentedLog, nowMs: () => number, events: RaftLogEvents) {
@@ -72,7 +72,12 @@ export class RaftLogPort implements LogPort {
    * is about to get, more than one replica. Rejects with DiskError or DamageError.
    */
   async loadTerms(toIndex: Index): Promise<void> {
-    this.#older = await readTermRuns(this.#log, toIndex);
+    this.knowTerms(await readTermRuns(this.#log, toIndex), toIndex);
+  }
+
+  /** The same, where the runs of all entries up to `toIndex`, or more, were read already. */
+  knowTerms(runs: readonly TermRun[], toIndex: Index): void {
+    this.#older = runs;
     this.#olderTo = toIndex;
   }
 

@@ -152,13 +152,14 @@ async function describeLog(log: SegmentedLog, scan: RaftScan, stopped: string): 
   // What cannot be applied is not the core's affair: it is told that nothing is left to do.
   const applied = stopped === '' ? appliedOf(log, scan) : lastIndex;
   const known = scan.alone || stopped !== '' ? lastIndex : Math.min(lastIndex, Math.max(applied, log.commitIndex));
+  // Whoever is the whole group is asked for nothing old.
+  const whole = scan.alone && scan.config.learners.length === 0;
   const newest = [{ fromIndex: lastIndex, term: lastTerm }];
   return {
     firstIndex,
     baseTerm: log.termAt(firstIndex - 1),
     lastIndex,
-    // A lone voter is asked for nothing old.
-    runs: lastIndex < firstIndex ? [] : scan.alone ? newest : await readTermRuns(log, lastIndex),
+    runs: lastIndex < firstIndex ? [] : whole ? newest : await readTermRuns(log, lastIndex),
     commitIndex: known,
     appliedIndex: applied,
     configs: scan.configs,
