@@ -47,8 +47,7 @@ export function inspectEntries(message: Append): readonly ConfigEntry[] | null {
   let offset = -1;
   let time = 0;
   for (let at = 0; at < body.length; ) {
-    if (index > toIndex || batch.checkHeader(body, at, body.length) !== batch.BatchFault.OK) return null;
-    if (batch.checkBody(body, at, body.length) !== batch.BatchFault.OK) return null;
+    if (index > toIndex || batch.checkBatch(body, at, body.length) !== batch.BatchFault.OK) return null;
     while (run + 1 < runs.length && runs[run + 1]!.fromIndex <= index) run++;
     if (batch.batchIndex(body, at) !== index || batch.batchTerm(body, at) !== runs[run]?.term) return null;
     if (offset >= 0 && batch.baseOffset(body, at) !== offset) return null;

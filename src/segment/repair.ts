@@ -35,8 +35,7 @@ function areEntriesOf(range: DamageRange, bytes: Buffer): boolean {
   let index = range.firstIndex;
   let offset = range.firstOffset;
   for (let at = 0; at < bytes.length; index++) {
-    if (batch.checkHeader(bytes, at, bytes.length) !== batch.BatchFault.OK) return false;
-    if (batch.checkBody(bytes, at, bytes.length) !== batch.BatchFault.OK) return false;
+    if (batch.checkBatch(bytes, at, bytes.length) !== batch.BatchFault.OK) return false;
     if (batch.batchIndex(bytes, at) !== index || batch.baseOffset(bytes, at) !== offset) return false;
     offset += batch.batchCount(bytes, at);
     at += batch.batchSize(bytes, at);

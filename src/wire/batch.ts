@@ -122,6 +122,12 @@ export function checkBody(buffer: Buffer, position: number, end: number): BatchF
   return crc === bodyCrc(buffer, position) ? BatchFault.OK : BatchFault.BODY_CRC;
 }
 
+/** Both checks of a whole batch, the header's first. */
+export function checkBatch(buffer: Buffer, position: number, end: number): BatchFault {
+  const fault = checkHeader(buffer, position, end);
+  return fault === BatchFault.OK ? checkBody(buffer, position, end) : fault;
+}
+
 /** Where the batch at `position` ends, or −1 when less than the whole of it lies before `end`. */
 export function batchEnd(buffer: Buffer, position: number, end: number): number {
   if (end - position < BATCH_HEADER_SIZE) return -1;

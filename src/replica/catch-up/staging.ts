@@ -165,8 +165,7 @@ async function settle(log: SegmentedLog): Promise<void> {
 /** Appends whole batches that go on from the log's end; false at the first that does not hold, or goes beyond `to`. */
 function appendChecked(log: SegmentedLog, bytes: Buffer, to: Index): boolean {
   for (let at = 0; at < bytes.length; ) {
-    if (batch.checkHeader(bytes, at, bytes.length) !== batch.BatchFault.OK) return false;
-    if (batch.checkBody(bytes, at, bytes.length) !== batch.BatchFault.OK) return false;
+    if (batch.checkBatch(bytes, at, bytes.length) !== batch.BatchFault.OK) return false;
     const index = batch.batchIndex(bytes, at);
     if (index !== log.lastIndex + 1 || index > to || batch.batchTerm(bytes, at) < log.lastTerm) return false;
     if (batch.baseOffset(bytes, at) !== log.nextOffset || batch.appendTime(bytes, at) < log.lastAppendTime) return false;
