@@ -2,8 +2,8 @@
 //
 // Invariant: at most one question is out, and each is answered once: with bytes, or null for none.
 
-/** A question that was not answered is asked again. */
-const REPEAT_MS = 500;
+/** What was not answered, a question or an offer, is said again. */
+export const REPEAT_MS = 500;
 /** The other side is taken for gone when nothing came for so long. */
 export const SILENCE_MS = 5_000;
 

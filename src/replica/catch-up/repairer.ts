@@ -6,7 +6,7 @@
 import type { Envelope, Index, NodeId, ReplicaId } from '../../raft/types.ts';
 import type { DamageRange } from '../../segment/damage.ts';
 import type { SegmentedLog } from '../../segment/log.ts';
-import { batchIndex, batchSize } from '../../wire/batch.ts';
+import { batchEnd, batchIndex, batchSize } from '../../wire/batch.ts';
 import { CatchUpKind, encodeCatchUp, NO_SESSION, Piece } from './messages.ts';
 import type { Part } from './messages.ts';
 import { Pull } from './pull.ts';
@@ -133,8 +133,10 @@ export class Repairer {
 function upTo(bytes: Buffer, first: Index, last: Index): Buffer | null {
   let at = 0;
   let next = first;
-  while (at + 72 <= bytes.length && next <= last && batchIndex(bytes, at) === next && at + batchSize(bytes, at) <= bytes.length) {
-    at += batchSize(bytes, at);
+  while (next <= last) {
+    const end = batchEnd(bytes, at, bytes.length);
+    if (end < 0 || batchIndex(bytes, at) !== next) break;
+    at = end;
     next++;
   }
   return next === first ? null : bytes.subarray(0, at);

@@ -11,12 +11,11 @@ import { DamageError } from '../../segment/damage.ts';
 import type { SegmentedLog } from '../../segment/log.ts';
 import { CatchUpKind, encodeCatchUp, NO_SESSION, Piece } from './messages.ts';
 import type { Ask, CatchUpMessage, Done, Want } from './messages.ts';
-import { SILENCE_MS } from './pull.ts';
+import { REPEAT_MS, SILENCE_MS } from './pull.ts';
 
 /** Bytes of one part. */
 const PART_SIZE = 512 * 1024;
-/** An offer that nobody has answered is made again. */
-const REPEAT_MS = 500;
+
 export interface SourcePorts {
   readonly log: SegmentedLog;
   readonly disk: Disk;
