@@ -274,8 +274,7 @@ export class RaftGroup implements Group, DriverSink, LogEvents {
   // What the driver tells
 
   changed(): void {
-    const open = this.#inOffice && this.driver.accepting && this.driver.term === this.term;
-    if (open !== (this.refusal === 0)) this.#say();
+    if (this.#open !== (this.refusal === 0)) this.#say();
   }
 
   committed(to: Index): void {
@@ -380,11 +379,14 @@ export class RaftGroup implements Group, DriverSink, LogEvents {
 
   /** Says how requests that need the leader are answered from now on. */
   #say(): void {
-    const { driver } = this;
-    const open = this.#inOffice && driver.accepting && driver.term === this.term;
-    const refusal = open ? OPEN : refusalOf(driver, this.#stopped, this.#full.noted);
+    const refusal = this.#open ? OPEN : refusalOf(this.driver, this.#stopped, this.#full.noted);
     this.refusal = refusal.code;
     this.refusalMessage = refusal.message;
+  }
+
+  /** Requests that need the leader are taken. */
+  get #open(): boolean {
+    return this.#inOffice && this.driver.accepting && this.driver.term === this.term;
   }
 
   get #decided(): boolean {
