@@ -21,7 +21,7 @@
 // Invariant: what is said here changes nothing that was promised: it is about committed entries only.
 import { beginMessage, endMessage, readMessage } from '../../raft/codec.ts';
 import type { Envelope, Index, Term } from '../../raft/types.ts';
-import type { Reader } from '../../wire/bytes.ts';
+import type { Reader, Writer } from '../../wire/bytes.ts';
 
 export const CatchUpKind = { Offer: 64, Want: 65, Part: 66, Done: 67, Ask: 68 } as const;
 
@@ -50,19 +50,20 @@ export interface Offer extends Envelope {
   readonly snapshotSize: number;
 }
 
-export interface Want extends Envelope {
-  readonly kind: typeof CatchUpKind.Want;
+/** Where what is wanted or given begins. */
+interface Place {
   readonly session: number;
   readonly piece: Piece;
   /** Byte of the snapshot, or index. */
   readonly at: number;
 }
 
-export interface Part extends Envelope {
+export interface Want extends Envelope, Place {
+  readonly kind: typeof CatchUpKind.Want;
+}
+
+export interface Part extends Envelope, Place {
   readonly kind: typeof CatchUpKind.Part;
-  readonly session: number;
-  readonly piece: Piece;
-  readonly at: number;
   /** Whole batches, where these are entries. */
   readonly bytes: Buffer;
 }
@@ -96,14 +97,10 @@ export function encodeCatchUp(message: CatchUpMessage): Buffer {
       w.u64(message.snapshotSize);
       break;
     case CatchUpKind.Want:
-      w.u64(message.session);
-      w.u8(message.piece);
-      w.u64(message.at);
+      writePlace(w, message);
       break;
     case CatchUpKind.Part:
-      w.u64(message.session);
-      w.u8(message.piece);
-      w.u64(message.at);
+      writePlace(w, message);
       w.bytes(message.bytes);
       break;
     case CatchUpKind.Done:
@@ -112,6 +109,12 @@ export function encodeCatchUp(message: CatchUpMessage): Buffer {
       break;
   }
   return endMessage(w);
+}
+
+function writePlace(w: Writer, { session, piece, at }: Place): void {
+  w.u64(session);
+  w.u8(piece);
+  w.u64(at);
 }
 
 /** Null when it is none that this version understands. A part's bytes are a view of the buffer. */
@@ -124,17 +127,13 @@ function readFields(r: Reader, kind: number, envelope: Envelope): CatchUpMessage
     case CatchUpKind.Offer:
       return readOffer(r, envelope);
     case CatchUpKind.Want: {
-      const session = r.u64('session');
-      const piece = readPiece(r);
-      const at = r.u64('at');
-      return piece === null ? null : { ...envelope, kind, session, piece, at };
+      const place = readPlace(r);
+      return place === null ? null : { ...envelope, kind, ...place };
     }
     case CatchUpKind.Part: {
-      const session = r.u64('session');
-      const piece = readPiece(r);
-      const at = r.u64('at');
+      const place = readPlace(r);
       const bytes = r.bytes('bytes');
-      return piece === null ? null : { ...envelope, kind, session, piece, at, bytes };
+      return place === null ? null : { ...envelope, kind, ...place, bytes };
     }
     case CatchUpKind.Done: {
       const session = r.u64('session');
@@ -162,7 +161,9 @@ function readOffer(r: Reader, envelope: Envelope): Offer | null {
   return { ...envelope, kind: CatchUpKind.Offer, session, ...start, snapshotIndex, snapshotTerm, snapshotSize };
 }
 
-function readPiece(r: Reader): Piece | null {
+function readPlace(r: Reader): Place | null {
+  const session = r.u64('session');
   const piece = r.u8('piece');
-  return piece === Piece.SNAPSHOT || piece === Piece.ENTRIES ? piece : null;
+  const at = r.u64('at');
+  return piece === Piece.SNAPSHOT || piece === Piece.ENTRIES ? { session, piece, at } : null;
 }
