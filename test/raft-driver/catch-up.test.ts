@@ -32,10 +32,8 @@ async function fillAndTrim(cluster: Cluster, leader: Member, offset = 30): Promi
 
 /** A cluster of three of which one member missed everything, and the leader. */
 async function withLaggard(): Promise<{ cluster: Cluster; leader: Member; laggard: Member }> {
-  const cluster = await Cluster.start();
-  const leader = await cluster.elect();
+  const { cluster, leader, follower: laggard } = await Cluster.led();
   await cluster.converge();
-  const laggard = cluster.members.find((member) => member !== leader)!;
   laggard.crash({ keep: 'all' });
   await fillAndTrim(cluster, leader);
   return { cluster, leader, laggard };
@@ -150,10 +148,8 @@ test('what is on its way is not deleted, and a replica that dies meanwhile holds
 });
 
 test('what a living follower still lacks is not deleted', async () => {
-  const cluster = await Cluster.start();
-  const leader = await cluster.elect();
+  const { cluster, leader, follower: slow } = await Cluster.led();
   await cluster.converge();
-  const slow = cluster.members.find((member) => member !== leader)!;
   const { lastIndex } = leader.log;
   cluster.onMessage = (message, _from, to) => to !== slow.number || message.kind !== MessageKind.Append;
   const client = await leader.connect();

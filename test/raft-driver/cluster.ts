@@ -188,6 +188,13 @@ export class Cluster {
     return cluster;
   }
 
+  /** Starts one, up to the moment when it has a leader; `follower` is the first of the others. */
+  static async led(options: ClusterOptions = {}): Promise<{ cluster: Cluster; leader: Member; follower: Member }> {
+    const cluster = await Cluster.start(options);
+    const leader = await cluster.elect();
+    return { cluster, leader, follower: cluster.members.find((member) => member !== leader)! };
+  }
+
   get founders(): Array<{ replicaId: number; nodeId: string }> {
     const voters = this.options.voters ?? this.members.length;
     return this.members.slice(0, voters).map(({ number }) => ({ replicaId: number, nodeId: idOf(number) }));

@@ -16,8 +16,7 @@ const test = suite('raft-driver/idle');
 const raft = { ...RAFT_DEFAULTS, sleepWhenIdle: true };
 
 async function asleep(): Promise<{ cluster: Cluster; leader: Member; followers: Member[] }> {
-  const cluster = await Cluster.start({ raft });
-  const leader = await cluster.elect();
+  const { cluster, leader } = await Cluster.led({ raft });
   await cluster.until('everybody to sleep', () => cluster.members.every(({ group }) => group.driver.node.asleep));
   return { cluster, leader, followers: cluster.members.filter((member) => member !== leader) };
 }

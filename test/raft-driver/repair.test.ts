@@ -17,8 +17,7 @@ const RECORD = 100_000;
 
 /** Three equal logs of several segments. */
 async function filled(options = {}): Promise<{ cluster: Cluster; leader: Member; follower: Member }> {
-  const cluster = await Cluster.start({ cacheBytes: 4096, ...options });
-  const leader = await cluster.elect();
+  const { cluster, leader, follower } = await Cluster.led({ cacheBytes: 4096, ...options });
   const client = await leader.connect();
   for (let i = 0; i < 25; i++) {
     const id = client.sendProduce(LOG, sized(RECORD));
@@ -26,7 +25,6 @@ async function filled(options = {}): Promise<{ cluster: Cluster; leader: Member;
     assert.is(client.produced(id)!.code, 'OK');
   }
   await cluster.converge();
-  const follower = cluster.members.find((member) => member !== leader)!;
   return { cluster, leader, follower };
 }
 
@@ -89,14 +87,12 @@ test('damage in the newest segment, below what was synced, too; and the log goes
 });
 
 test('damage of the very first entry, in the only segment, is mended like any other', async () => {
-  const cluster = await Cluster.start();
-  const leader = await cluster.elect();
+  const { cluster, leader, follower } = await Cluster.led();
   const client = await leader.connect();
   const id = client.sendProduce(LOG, sized(1000));
   await cluster.settle();
   assert.is(client.produced(id)!.code, 'OK');
   await cluster.converge();
-  const follower = cluster.members.find((member) => member !== leader)!;
   await spoilAndStart(follower, 0, [HEAD + 20]);
   await isWhole(cluster, follower);
   await cluster.stop();

@@ -26,8 +26,7 @@ async function allEqual(cluster: Cluster): Promise<void> {
 }
 
 test('founders elect one leader, and what it acks is on a majority and soon everywhere', async () => {
-  const cluster = await Cluster.start();
-  const leader = await cluster.elect();
+  const { cluster, leader } = await Cluster.led();
   const client = await leader.connect();
   const id = client.sendProduce(LOG, records('a', 'b'));
   await cluster.settle();
@@ -39,8 +38,7 @@ test('founders elect one leader, and what it acks is on a majority and soon ever
 });
 
 test('nothing is acked before a majority has it on disk', async () => {
-  const cluster = await Cluster.start();
-  const leader = await cluster.elect();
+  const { cluster, leader } = await Cluster.led();
   cluster.isolate(leader.number);
   const client = await leader.connect();
   const id = client.sendProduce(LOG, records('alone'));
@@ -54,8 +52,7 @@ test('nothing is acked before a majority has it on disk', async () => {
 });
 
 test('memory of what a leader had not written when it lost the lead is given back when it is', async () => {
-  const cluster = await Cluster.start({ memoryLimitBytes: 64 * 1024 });
-  const leader = await cluster.elect();
+  const { cluster, leader } = await Cluster.led({ memoryLimitBytes: 64 * 1024 });
   await cluster.converge();
   const client = await leader.connect();
   leader.holds = ({ call, path }) => call === 'write' && path.includes('.seg');
@@ -72,8 +69,7 @@ test('memory of what a leader had not written when it lost the lead is given bac
 });
 
 test('a leader that stops still commits what it has taken, when the others hold it', async () => {
-  const cluster = await Cluster.start();
-  const leader = await cluster.elect();
+  const { cluster, leader } = await Cluster.led();
   await cluster.converge();
   cluster.isolate(leader.number);
   const client = await leader.connect();
@@ -89,8 +85,7 @@ test('a leader that stops still commits what it has taken, when the others hold 
 });
 
 test('a leader that stops with nobody to follow it gives up the lead, and stops', async () => {
-  const cluster = await Cluster.start();
-  const leader = await cluster.elect();
+  const { cluster, leader } = await Cluster.led();
   await cluster.converge();
   cluster.isolate(leader.number);
   const client = await leader.connect();
@@ -103,15 +98,13 @@ test('a leader that stops with nobody to follow it gives up the lead, and stops'
 });
 
 test('a position put in the turn in which its leader hands over is refused, and was never set', async () => {
-  const cluster = await Cluster.start();
-  const leader = await cluster.elect();
+  const { cluster, leader, follower: next } = await Cluster.led();
   await cluster.converge();
   const client = await leader.connect();
   const put = (expected: number) => client.send(Op.PUT_POSITION, encode(putPositionRequest, { log: LOG, name: 'app', offset: 7, expected }));
   const first = put(0);
   // Nobody hears of it: the leader stays, and takes proposals again when the time for the handover is over.
   cluster.isolate(leader.number);
-  const next = cluster.members.find((member) => member !== leader)!;
   assert.is(leader.group.transferLeadership(next.replicaId), null);
   await cluster.settle();
   assert.is(client.result(first, putPositionResponse)!.code, 'NO_LEADER');
@@ -125,18 +118,14 @@ test('a position put in the turn in which its leader hands over is refused, and 
 });
 
 test('a follower says who does not lead: NOT_LEADER', async () => {
-  const cluster = await Cluster.start();
-  const leader = await cluster.elect();
+  const { cluster, follower } = await Cluster.led();
   await cluster.advance(200);
-  const follower = cluster.members.find((member) => member !== leader)!;
   assert.is(await produce(follower, 'x'), 'NOT_LEADER');
   await cluster.stop();
 });
 
 test('a follower that was down is brought on by entries', async () => {
-  const cluster = await Cluster.start();
-  const leader = await cluster.elect();
-  const down = cluster.members.find((member) => member !== leader)!;
+  const { cluster, leader, follower: down } = await Cluster.led();
   down.crash();
   for (const value of ['a', 'b', 'c']) assert.is(await produce(leader, value), 'OK');
   await down.start(true);
@@ -146,9 +135,7 @@ test('a follower that was down is brought on by entries', async () => {
 });
 
 test('entries that are in memory no more are sent from disk', async () => {
-  const cluster = await Cluster.start({ cacheBytes: 8192, segmentBytes: 1024 * 1024 });
-  const leader = await cluster.elect();
-  const down = cluster.members.find((member) => member !== leader)!;
+  const { cluster, leader, follower: down } = await Cluster.led({ cacheBytes: 8192, segmentBytes: 1024 * 1024 });
   down.crash();
   const client = await leader.connect();
   for (let i = 0; i < 40; i++) {
@@ -163,8 +150,7 @@ test('entries that are in memory no more are sent from disk', async () => {
 });
 
 test('a leader that loses its power is replaced, and keeps its word through the next one', async () => {
-  const cluster = await Cluster.start();
-  const first = await cluster.elect();
+  const { cluster, leader: first } = await Cluster.led();
   assert.is(await produce(first, 'acked'), 'OK');
   first.crash();
   const second = await cluster.elect();
@@ -178,8 +164,7 @@ test('a leader that loses its power is replaced, and keeps its word through the 
 });
 
 test('what an isolated leader took is answered LEADERSHIP_LOST and gives way to what the others commit', async () => {
-  const cluster = await Cluster.start();
-  const old = await cluster.elect();
+  const { cluster, leader: old } = await Cluster.led();
   assert.is(await produce(old, 'before'), 'OK');
   cluster.isolate(old.number);
   const client = await old.connect();
@@ -197,11 +182,9 @@ test('what an isolated leader took is answered LEADERSHIP_LOST and gives way to 
 });
 
 test('a linearizable read at a follower sees what the leader has acked', async () => {
-  const cluster = await Cluster.start();
-  const leader = await cluster.elect();
+  const { cluster, leader, follower } = await Cluster.led();
   await cluster.advance(200);
   assert.is(await produce(leader, 'new'), 'OK');
-  const follower = cluster.members.find((member) => member !== leader)!;
   const client = await follower.connect();
   const id = client.sendFetch(LOG, { flags: FETCH_LINEARIZABLE, maxWaitMs: 1000 });
   await cluster.until('an answer', () => client.fetched(id) !== null);
@@ -210,10 +193,8 @@ test('a linearizable read at a follower sees what the leader has acked', async (
 });
 
 test('a linearizable read at a follower waits until what the leader had committed is applied there', async () => {
-  const cluster = await Cluster.start();
-  const leader = await cluster.elect();
+  const { cluster, leader, follower } = await Cluster.led();
   await cluster.advance(200);
-  const follower = cluster.members.find((member) => member !== leader)!;
   cluster.onMessage = (message, _from, to) => message.kind !== MessageKind.Append || to !== follower.number;
   assert.is(await produce(leader, 'new'), 'OK');
   const client = await follower.connect();
@@ -228,10 +209,8 @@ test('a linearizable read at a follower waits until what the leader had committe
 });
 
 test('a follower says that an offset lies beyond the end only when it does on the leader', async () => {
-  const cluster = await Cluster.start();
-  const leader = await cluster.elect();
+  const { cluster, leader, follower } = await Cluster.led();
   await cluster.advance(200);
-  const follower = cluster.members.find((member) => member !== leader)!;
   cluster.onMessage = (message, _from, to) => message.kind !== MessageKind.Append || to !== follower.number;
   for (const value of ['a', 'b']) assert.is(await produce(leader, value), 'OK');
   const client = await follower.connect();
@@ -257,8 +236,7 @@ test('a follower says that an offset lies beyond the end only when it does on th
 });
 
 test('a full disk under a leader: what a follower may have been sent is LEADERSHIP_LOST, and may be committed', async () => {
-  const cluster = await Cluster.start();
-  const leader = await cluster.elect();
+  const { cluster, leader } = await Cluster.led();
   await cluster.converge();
   const client = await leader.connect();
   leader.disk.failNext('writeNow', 'ENOSPC', /\.seg$/);
@@ -272,8 +250,7 @@ test('a full disk under a leader: what a follower may have been sent is LEADERSH
 });
 
 test('a full disk under a leader: what nobody was sent is STORAGE_FULL, and never comes back', async () => {
-  const cluster = await Cluster.start();
-  const leader = await cluster.elect();
+  const { cluster, leader } = await Cluster.led();
   await cluster.converge();
   cluster.isolate(leader.number);
   // From here on each peer gets one Append, until it answers.
@@ -295,8 +272,7 @@ test('a full disk under a leader: what nobody was sent is STORAGE_FULL, and neve
 });
 
 test('a linearizable read at a leader that is cut off is never answered with data', async () => {
-  const cluster = await Cluster.start();
-  const old = await cluster.elect();
+  const { cluster, leader: old } = await Cluster.led();
   cluster.isolate(old.number);
   const client = await old.connect();
   const id = client.sendFetch(LOG, { flags: FETCH_LINEARIZABLE, maxWaitMs: 5000 });
@@ -329,8 +305,7 @@ test('a vote survives a power cut: whoever voted does not vote again in that ter
 });
 
 test('a clean stop of all and a start find everything, and a new term', async () => {
-  const cluster = await Cluster.start();
-  const leader = await cluster.elect();
+  const { cluster, leader } = await Cluster.led();
   assert.is(await produce(leader, 'kept'), 'OK');
   await cluster.converge();
   const { term } = leader.group;
