@@ -7,14 +7,22 @@ import { execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { cpus, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { readOptions } from '../test/support/run-options.mjs';
 
 const USAGE = 'usage: npm run bench -- [--quick] [--json] [--transport plain|tls] [--case P1,P2,…] [--node PATH] [--dir DIR]';
-const values = readOptions();
-if (values.help || !['plain', 'tls'].includes(values.transport)) {
-  console.log(USAGE);
-  process.exit(values.help ? 0 : 2);
-}
+const values = readOptions({
+  name: 'bench',
+  usage: USAGE,
+  options: {
+    quick: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
+    transport: { type: 'string', default: 'plain' },
+    case: { type: 'string' },
+    node: { type: 'string', default: process.execPath },
+    dir: { type: 'string', default: tmpdir() },
+  },
+  isValid: ({ transport }) => ['plain', 'tls'].includes(transport),
+});
 
 const here = import.meta.dirname ?? new URL('.', import.meta.url).pathname;
 const product = join(here, '..', 'dist', 'sidelog.cjs');
@@ -272,22 +280,4 @@ function median(list, key) {
 function say(line) {
   if (values.json) console.error(line);
   else console.log(line);
-}
-
-function readOptions() {
-  const options = {
-    quick: { type: 'boolean', default: false },
-    json: { type: 'boolean', default: false },
-    transport: { type: 'string', default: 'plain' },
-    case: { type: 'string' },
-    node: { type: 'string', default: process.execPath },
-    dir: { type: 'string', default: tmpdir() },
-    help: { type: 'boolean', default: false },
-  };
-  try {
-    return parseArgs({ options }).values;
-  } catch (error) {
-    console.error(`bench: ${error.message}\n${USAGE}`);
-    process.exit(2);
-  }
 }

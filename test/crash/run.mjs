@@ -11,7 +11,7 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
+import { readOptions } from '../support/run-options.mjs';
 import { Connection, Op, batch, createLog, fetch, initProducer, produce, readAck, readFetch, readInitProducer } from './wire.mjs';
 
 const LOG = 'crash';
@@ -21,11 +21,17 @@ const STATUS_LOG_EXISTS = 201;
 const STATUS_SHUTTING_DOWN = 11;
 
 const USAGE = 'usage: npm run crash -- [--rounds N] [--seed S] [--nodes PATH,PATH] [--keep]';
-const values = readOptions();
-if (values.help || !/^[1-9][0-9]*$/.test(values.rounds) || !/^[0-9]+$/.test(values.seed)) {
-  console.log(USAGE);
-  process.exit(values.help ? 0 : 2);
-}
+const values = readOptions({
+  name: 'crash',
+  usage: USAGE,
+  options: {
+    rounds: { type: 'string', default: '20' },
+    seed: { type: 'string', default: String(Date.now() % 1_000_000) },
+    nodes: { type: 'string', default: process.execPath },
+    keep: { type: 'boolean', default: false },
+  },
+  isValid: ({ rounds, seed }) => /^[1-9][0-9]*$/.test(rounds) && /^[0-9]+$/.test(seed),
+});
 const rounds = Number(values.rounds);
 const nodes = values.nodes.split(',').filter((path) => path === process.execPath || existsSync(path));
 const random = generator(Number(values.seed));
@@ -271,20 +277,4 @@ function generator(seed) {
     mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
     return ((mixed ^ (mixed >>> 14)) >>> 0) % bound;
   };
-}
-
-function readOptions() {
-  const options = {
-    rounds: { type: 'string', default: '20' },
-    seed: { type: 'string', default: String(Date.now() % 1_000_000) },
-    nodes: { type: 'string', default: process.execPath },
-    keep: { type: 'boolean', default: false },
-    help: { type: 'boolean', default: false },
-  };
-  try {
-    return parseArgs({ options }).values;
-  } catch (error) {
-    console.error(`crash: ${error.message}\n${USAGE}`);
-    process.exit(2);
-  }
 }
