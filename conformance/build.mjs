@@ -36,10 +36,16 @@ export async function buildConformance(options = {}) {
     define: { __REQUIREMENTS__: JSON.stringify(found.requirements), __SUITE_VERSION__: JSON.stringify(`1.0.${version.split('.')[2]}`), __VECTORS_README__: JSON.stringify(readFileSync(join(ROOT, 'conformance/vectors/README.md'), 'utf8')) },
   });
   chmodSync(join(ROOT, 'dist/conformance.mjs'), 0o755);
-  await build({ ...COMMON, entryPoints: ['conformance/targets/sidelog.ts'], outfile: 'build/conformance/target.mjs', packages: 'external' });
+  await buildTarget();
   console.log(`dist/conformance.mjs ${found.summary}`);
 }
 
+/** Our server as a target, with hooks. */
+async function buildTarget() {
+  await build({ ...COMMON, entryPoints: ['conformance/targets/sidelog.ts'], outfile: 'build/conformance/target.mjs', packages: 'external' });
+}
+
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  await buildConformance({ accept: process.argv.includes('--accept'), lenient: process.argv.includes('--lenient') });
+  if (process.argv.includes('--target')) await buildTarget();
+  else await buildConformance({ accept: process.argv.includes('--accept'), lenient: process.argv.includes('--lenient') });
 }

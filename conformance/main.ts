@@ -6,6 +6,7 @@ import { initCommand } from './cli/init.ts';
 import { mockCommand } from './cli/mock.ts';
 import { runCommand } from './cli/run.ts';
 import { selftestCommand } from './cli/selftest.ts';
+import { endInOrder, isEnding } from './engine/ending.ts';
 import { SUITE_VERSION } from './engine/suite.ts';
 import { ManifestError } from './engine/target.ts';
 import { EXIT } from './engine/verdict.ts';
@@ -49,16 +50,24 @@ async function main(argv: readonly string[]): Promise<number> {
   return command(rest);
 }
 
-process.stdout.on('error', () => process.exit(EXIT.harness)); // a closed pipe, as of `| head`
+function fail(error: unknown): void {
+  const usage = error instanceof UsageError || error instanceof ManifestError;
+  process.stderr.write(usage ? `${(error as Error).message}\nTry: conformance.mjs help\n` : `${(error as Error).stack ?? String(error)}\n`);
+  process.exit(usage ? EXIT.usage : EXIT.harness);
+}
+
+process.on('uncaughtException', fail);
+// Signals are how a mock ends; it has nothing to clean up.
+if (process.argv[2] === 'mock') process.stdout.on('error', () => process.exit(EXIT.harness));
+else endInOrder(EXIT.harness);
 main(process.argv.slice(2)).then(
   (code) => {
+    if (isEnding()) return;
     process.exitCode = code;
     // Sockets that a case left behind must not hold the process.
     setTimeout(() => process.exit(code), 500).unref();
   },
   (error: unknown) => {
-    const usage = error instanceof UsageError || error instanceof ManifestError;
-    process.stderr.write(usage ? `${(error as Error).message}\nTry: conformance.mjs help\n` : `${(error as Error).stack ?? String(error)}\n`);
-    process.exit(usage ? EXIT.usage : EXIT.harness);
+    if (!isEnding()) fail(error);
   },
 );

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { misfits } from './selftest/build-server.ts';
+import { buildTestServer, misfits } from './selftest/build-server.ts';
 import type { Gate } from './selftest/gates.ts';
 import { SecondServer } from './selftest/second-server.ts';
 import { nothingFound } from './selftest/saved.ts';
@@ -19,7 +19,7 @@ test('sound servers pass, and some of the mutants and the servers that do nothin
   assert.ok(existsSync('conformance/second/server.py'));
   if (!SecondServer.isThere()) console.log('# skipped: the second implementation, there is no python3');
   const log: string[] = [];
-  const gates: Gate[] = await selftest({
+  const gates: Gate[] = await selftest(await buildTestServer(process.cwd()), {
     mode: 'quick', parts: ['plain', 'second', 'nulls', 'proxy', 'faults'], seed: SEED, only: [], found: nothingFound(), log: (line) => void log.push(line),
   });
   const broken = gates.filter(({ problems }) => problems.length > 0);

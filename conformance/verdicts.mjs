@@ -3,18 +3,23 @@
 // TLS, and the second implementation. `--selftest` also tries every mutant. Takes a build
 // (node build.mjs --all); the reports lie in build/conformance/. Ends with `N passed, N failed`.
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 const OUT = 'build/conformance';
 const ALL = 'core, tls, idempotence, conditional, streaming, durability (L3), http, peer-refusal';
 const cleanups = [];
+const children = new Set();
+let isBrokenOff = false;
 
 /** Our server with its hooks; `flags` of targets/sidelog.ts. */
 async function ownServer(...flags) {
   const folder = mkdtempSync(join(tmpdir(), 'sidelog-verdict-'));
-  cleanups.push(() => spawnSync(process.execPath, [`${OUT}/target.mjs`, 'end', folder]));
+  cleanups.push(() => {
+    spawnSync(process.execPath, [`${OUT}/target.mjs`, 'end', folder]);
+    rmSync(folder, { recursive: true, force: true }); // broken off, it may not be a target yet
+  });
   const made = await run('a target', process.execPath, [`${OUT}/target.mjs`, 'init', folder, ...flags]);
   if (made.code !== 0) throw new Error(made.output);
   return join(folder, 'target.json');
@@ -35,12 +40,29 @@ async function secondServer() {
 
 function run(name, command, argv) {
   return new Promise((resolve) => {
+    // Broken off: nothing new begins.
+    if (isBrokenOff) return;
     const child = spawn(command, argv, { stdio: ['ignore', 'pipe', 'pipe'] });
+    children.add(child);
     let output = '';
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk));
     child.on('error', (error) => resolve({ name, code: -1, output: error.message }));
-    child.on('close', (code) => resolve({ name, code, output }));
+    child.on('close', (code) => {
+      children.delete(child);
+      if (!isBrokenOff) resolve({ name, code, output });
+    });
   });
+}
+
+/** Ends the runs, which end what they began, and then the servers. */
+async function breakOff() {
+  if (isBrokenOff) return;
+  isBrokenOff = true;
+  const ends = [...children].map((child) => new Promise((resolve) => child.once('close', resolve)));
+  for (const child of children) child.kill('SIGTERM');
+  await Promise.all(ends);
+  for (const end of cleanups) end();
+  process.exit(1);
 }
 
 async function verdict(name, file, wanted, ...argv) {
@@ -66,6 +88,8 @@ async function mutants() {
   return { passed: gates.length - failed, failed };
 }
 
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => void breakOff());
+process.stdout.on('error', () => void breakOff()); // a closed pipe, as of `| head`
 mkdirSync(OUT, { recursive: true });
 const began = Date.now();
 let counts = [];
@@ -77,6 +101,7 @@ try {
     ...(process.argv.includes('--selftest') ? [mutants()] : []),
   ]);
 } finally {
+  if (isBrokenOff) await new Promise(() => undefined);
   for (const end of cleanups) end();
 }
 const sum = (key) => counts.reduce((total, count) => total + count[key], 0);

@@ -28,8 +28,8 @@ async function idleClient(t: Context): Promise<Client> {
 export const idleCases = [
   define('ping-then-end', 'After half of idle_ms without a byte the server sends a PING, after all of it IDLE_TIMEOUT.', 'SESS-28 SESS-29',
     { slow: true, kills: ['status:IDLE_TIMEOUT', 'no-server-ping', 'hold-open'] }, async (t) => {
-      const client = await idleClient(t);
       const began = performance.now();
+      const client = await idleClient(t);
       await serverPing(t, client, began);
       await client.endedWith('IDLE_TIMEOUT', {}, t.ms(4_500));
       const took = performance.now() - began;
@@ -64,8 +64,9 @@ export const idleCases = [
       const log = await t.log(await t.ready({ label: 'helper' }));
       const waits: number[] = [];
       for (let id = client.skipIds(41) - 40; waits.length < 40; id++) waits.push(client.request('FETCH', { log, from: 2, min_bytes: 1, max_bytes: 100, max_wait_ms: 600_000 }, { id }));
+      const began = performance.now();
       await client.barrier();
-      const ping = await serverPing(t, client, performance.now());
+      const ping = await serverPing(t, client, began);
       client.conn.write(buildFrame({ op: 3, flags: FLAG_RESPONSE, id: ping.id, payload: ping.payload }), true);
       const helper = await t.ready({ label: 'helper' });
       await produce(helper, log, 'wake up');

@@ -112,11 +112,11 @@ export const prefaceCases = [
 
   define('slow-closed', 'A preface that is not there within 5 s closes the connection without a byte.', 'PRE-14',
     { slow: true, kills: ['hold-open'] }, async (t) => {
+      const began = performance.now();
       const silent = await t.connect({ label: 'nothing sent' });
       const partial = await t.connect({ label: 'seven bytes sent' });
       const late = await t.connect({ label: 'the last byte after 3 s' });
       const preface = buildPreface();
-      const began = performance.now();
       partial.write(preface.subarray(0, 7));
       late.write(preface.subarray(0, 7));
       await t.pause(3_000);

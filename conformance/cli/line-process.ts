@@ -3,6 +3,7 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
+import { onExit } from '../engine/ending.ts';
 import { HarnessError } from '../engine/failure.ts';
 
 export class LineProcess {
@@ -14,6 +15,7 @@ export class LineProcess {
   constructor(command: string, argv: readonly string[], patienceMs: number) {
     this.patienceMs = patienceMs;
     this.child = spawn(command, argv, { stdio: ['pipe', 'pipe', 'inherit'] });
+    this.child.once('exit', onExit(() => void this.child.kill()));
     this.child.once('error', (error) => this.over(`${command} cannot be run: ${error.message}`));
     this.child.once('exit', (code, signal) => this.over(`${command} ended with ${code ?? signal}`));
     this.child.stdin!.on('error', () => undefined); // its exit says more

@@ -17,14 +17,14 @@ export async function selftestCommand(argv: readonly string[]): Promise<number> 
   const some = args.list('part').map(partName);
   const only = args.list('only');
   mkdirSync(FOLDER, { recursive: true });
-  await buildTestServer(process.cwd());
+  const program = await buildTestServer(process.cwd());
   const state = `${FOLDER}/selftest.json`;
   const key = buildKey([fileURLToPath(import.meta.url), TEST_BUILD, 'conformance/second/server.py', 'conformance/second/wire.py']);
   // A run of everything begins anew; a part adds to what the parts before it found.
   const found = mode === 'full' && (some.length > 0 || only.length > 0) ? load(state, key) : nothingFound();
   const parts: readonly Part[] = some.length > 0 ? some : only.length > 0 ? ['proxy', 'faults'] : mode === 'quick' ? ['plain', 'second', 'nulls', 'proxy', 'faults'] : PARTS;
   const began = performance.now();
-  const gates = await selftest({ mode, parts, seed: args.number('seed', 1), only, found, log: (text) => void process.stdout.write(`# ${text}\n`) });
+  const gates = await selftest(program, { mode, parts, seed: args.number('seed', 1), only, found, log: (text) => void process.stdout.write(`# ${text}\n`) });
   if (mode === 'full') save(state, key, found);
   for (const { name, problems } of gates) {
     process.stdout.write(`${problems.length === 0 ? 'ok' : 'not ok'} - ${name}\n`);

@@ -8,6 +8,7 @@ import { decodeRequest } from '../wire/codec.ts';
 import type { Frame } from '../wire/frame.ts';
 import type { InputOf } from '../wire/layouts.ts';
 import { Failure, Skip, show } from './failure.ts';
+import { UNDO } from './hooks.ts';
 import type { HookName, HookVars } from './hooks.ts';
 import type { Prng } from './prng.ts';
 import { Rules } from './rules.ts';
@@ -190,12 +191,10 @@ export class Context {
 
   /** Takes back the faults that the case asked for, however it ended. */
   async repair(): Promise<void> {
-    const used = new Set(this.usedHooks);
-    for (const name of ['slowsync', 'failsync', 'clock', 'fill'] as const) this.usedHooks.delete(name);
-    if (used.has('slowsync')) await this.hook('slowsync', { ms: 0 });
-    if (used.has('failsync')) await this.hook('failsync', { on: 0 });
-    if (used.has('clock')) await this.hook('clock', { ms: 0 });
-    if (used.has('fill')) await this.hook('free');
+    const used = [...this.usedHooks];
+    this.usedHooks.clear();
+    for (const name of used) if (UNDO[name]) await this.hook(...UNDO[name]);
+    this.usedHooks.clear();
   }
 
   async close(): Promise<void> {

@@ -1,8 +1,8 @@
 // The test build of our server: the same sources, bundled with the fault disk in place of NodeDisk, a
 // clock that hooks can move, an address that counts as far, and the named faults of
 // server-mutants.ts patched in. Nothing of this is in a product build or in the sources themselves.
-import { existsSync, readFileSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
 import type { Plugin } from 'esbuild';
 import { patches } from './server-mutants.ts';
 import type { Patch } from './server-mutants.ts';
@@ -93,9 +93,13 @@ export async function buildTestServer(root: string): Promise<string> {
       });
     },
   };
-  await build({
-    absWorkingDir: root, entryPoints: ['src/main.ts'], outfile, bundle: true, platform: 'node', target: 'node20.19', format: 'cjs', keepNames: true,
+  const { outputFiles } = await build({
+    write: false, absWorkingDir: root, entryPoints: ['src/main.ts'], outfile, bundle: true, platform: 'node', target: 'node20.19', format: 'cjs', keepNames: true,
     sourcemap: 'inline', define: { __SIDELOG_VERSION__: '"0.0.0-test"', __SIDELOG_MUTANTS__: 'true' }, banner: { js: PRELUDE }, plugins: [plugin], logLevel: 'warning',
   });
+  // Renamed into place: a server of another run may be reading the file.
+  mkdirSync(dirname(outfile), { recursive: true });
+  writeFileSync(`${outfile}.${process.pid}`, outputFiles[0]!.contents);
+  renameSync(`${outfile}.${process.pid}`, outfile);
   return outfile;
 }

@@ -62,7 +62,7 @@ const SMALL_FLAGS = ['--max-batch', '128KiB', '--max-logs', '700'];
 /** `isSmall`: with limits that some cases need to reach them. */
 export function newServer(program: string, mutant?: string, isSmall = false): OwnServer {
   return new OwnServer({
-    folder: mkdtempSync(join(tmpdir(), 'sidelog-selftest-')), program, isTestBuild: true, tls: true, mutant,
+    folder: mkdtempSync(join(tmpdir(), 'sidelog-selftest-')), program, isTestBuild: true, tls: true, mutant, isOwned: true,
     ...(isSmall ? { flags: SMALL_FLAGS, limits: { logs: 700 } } : {}),
   });
 }

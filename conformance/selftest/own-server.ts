@@ -3,6 +3,7 @@
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, openSync, closeSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { onExit } from '../engine/ending.ts';
 import { HarnessError } from '../engine/failure.ts';
 import type { HookName, HookVars, Hooks } from '../engine/hooks.ts';
 import { selfSigned } from './certificate.ts';
@@ -25,6 +26,8 @@ export interface OwnServerOptions {
   /** Further flags of `serve`. */
   readonly flags?: readonly string[];
   readonly limits?: Readonly<Record<string, number>>;
+  /** The server and its folder end with this process; else the server outlives it once it is ready. */
+  readonly isOwned?: boolean;
 }
 
 interface State {
@@ -43,10 +46,13 @@ const HOOKS: readonly HookName[] = ['start', 'stop', 'kill', 'wipe', 'damage'];
 
 export class OwnServer implements Hooks {
   private readonly options: OwnServerOptions;
+  private pid: number | null = null;
+  private readonly release: () => void;
 
   constructor(options: OwnServerOptions) {
     this.options = options;
     mkdirSync(options.folder, { recursive: true });
+    this.release = onExit(() => this.endWithUs());
     if (options.tls && !existsSync(this.path('cert.pem'))) {
       const { cert, key } = selfSigned();
       writeFileSync(this.path('cert.pem'), cert);
@@ -108,10 +114,12 @@ export class OwnServer implements Hooks {
       stdio: ['ignore', output, errors], detached: true,
       env: { ...process.env, SIDELOG_FAULTS: this.path('faults.json'), SIDELOG_FAR: FAR_ADDRESS, ...(mutant ? { SIDELOG_MUTANT: mutant.replace(/^srv:/, '') } : {}) },
     });
+    this.pid = child.pid!;
     child.unref();
     closeSync(output);
     closeSync(errors);
     const port = await this.ready(child.pid!);
+    if (this.options.isOwned !== true) this.pid = null;
     writeFileSync(this.path('state.json'), JSON.stringify({ pid: child.pid, port, faults: previous?.faults ?? {} }));
     return { pid: child.pid, port, host: '127.0.0.1', farPort: port };
   }
@@ -126,8 +134,23 @@ export class OwnServer implements Hooks {
 
   /** Ends the process, if it is still there, and removes the folder. */
   async destroy(): Promise<void> {
-    if (existsSync(this.path('state.json'))) await this.end('SIGKILL');
-    rmSync(this.options.folder, { recursive: true, force: true });
+    if (this.pid !== null || existsSync(this.path('state.json'))) await this.end('SIGKILL');
+    this.release();
+    this.remove();
+  }
+
+  /** At once: this process ends. */
+  private endWithUs(): void {
+    try {
+      if (this.pid !== null) process.kill(this.pid, 'SIGKILL');
+    } catch {
+      // It has ended.
+    }
+    if (this.options.isOwned === true) this.remove();
+  }
+
+  private remove(): void {
+    rmSync(this.options.folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 20 });
   }
 
   private async ready(pid: number): Promise<number> {
@@ -143,13 +166,14 @@ export class OwnServer implements Hooks {
   }
 
   private async end(signal: 'SIGTERM' | 'SIGKILL'): Promise<Record<string, unknown>> {
-    const { pid } = this.state();
+    const pid = this.pid ?? this.state().pid;
     if (isAlive(pid)) process.kill(pid, signal);
     const deadline = Date.now() + STOP_LIMIT_MS;
     while (isAlive(pid)) {
       if (Date.now() > deadline) throw new HarnessError(`process ${pid} did not end after ${signal}`);
       await sleep(5);
     }
+    this.pid = null;
     return {};
   }
 

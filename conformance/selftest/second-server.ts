@@ -3,6 +3,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { onExit } from '../engine/ending.ts';
 import { HarnessError } from '../engine/failure.ts';
 import { NoHooks } from '../engine/hooks.ts';
 import { parseTarget } from '../engine/target.ts';
@@ -23,6 +24,7 @@ export class SecondServer {
   async start(): Promise<void> {
     const child = spawn('python3', [PROGRAM, '--port', '0'], { stdio: ['ignore', 'pipe', 'ignore'] });
     this.child = child;
+    child.once('exit', onExit(() => void child.kill('SIGKILL')));
     this.port = await new Promise<number>((resolve, reject) => {
       let text = '';
       const timer = setTimeout(() => reject(new HarnessError('the second server did not become ready')), READY_LIMIT_MS);

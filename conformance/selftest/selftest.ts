@@ -6,7 +6,7 @@ import type { Case, Status } from '../engine/case.ts';
 import { NoHooks } from '../engine/hooks.ts';
 import type { Report } from '../engine/result.ts';
 import { parseTarget } from '../engine/target.ts';
-import { buildTestServer, misfits } from './build-server.ts';
+import { misfits } from './build-server.ts';
 import { brokenPromises, nullPasses, survivors, unknownMutants, untried, vacuous } from './gates.ts';
 import type { Gate } from './gates.ts';
 import { baseOf, kindOf, runMutant, runOn, startBases, stopBases, targetOf } from './mutant-run.ts';
@@ -40,9 +40,8 @@ const LANES = 4;
 const QUICK_SCALE = 0.15;
 const QUICK_ONE_OF = { proxy: 5, tls: 4, server: 14 } as const;
 
-/** Runs what `options` asks for and judges all that is known then. */
-export async function selftest(options: SelftestOptions): Promise<Gate[]> {
-  const program = await buildTestServer(process.cwd());
+/** Runs what `options` asks for on `program`, the test build, and judges all that is known then. */
+export async function selftest(program: string, options: SelftestOptions): Promise<Gate[]> {
   const faults = serverFaults();
   const bases = await startBases(program);
   try {

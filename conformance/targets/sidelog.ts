@@ -5,6 +5,7 @@
 // Build it with `node conformance/build.mjs`; it lies in build/conformance/target.mjs then.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { endInOrder } from '../engine/ending.ts';
 import { HOOK_NAMES } from '../engine/hooks.ts';
 import type { HookName } from '../engine/hooks.ts';
 import { buildTestServer } from '../selftest/build-server.ts';
@@ -37,6 +38,7 @@ async function main([action, where, ...rest]: string[]): Promise<void> {
   process.stdout.write(`${JSON.stringify(await server.run(action as HookName, vars))}\n`);
 }
 
+endInOrder(1);
 main(process.argv.slice(2)).catch((error: unknown) => {
   process.stderr.write(`${(error as Error).message}\n`);
   process.exit(1);

@@ -1,8 +1,6 @@
 // The built suite as a program: commands, exit codes 0 to 4, files that it writes. Takes a build.
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { suite } from 'uvu';
@@ -13,7 +11,7 @@ import { mockCommand } from '../cli/mock.ts';
 import { runCommand } from '../cli/run.ts';
 import { checkVectorsCommand, vectorsCommand } from '../cli/vectors.ts';
 import { ManifestError } from '../engine/target.ts';
-import { withMock } from './fake.ts';
+import { freePort, withMock } from './fake.ts';
 
 const test = suite('conformance/cli');
 const PROGRAM = resolve('dist/conformance.mjs');
@@ -30,15 +28,6 @@ function suiteOf(...argv: string[]): Promise<{ code: number; out: string; err: s
     child.stdout.on('data', (chunk: Buffer) => (out += chunk));
     child.stderr.on('data', (chunk: Buffer) => (err += chunk));
     child.on('close', (code) => done({ code: code ?? -1, out, err }));
-  });
-}
-
-function freePort(): Promise<number> {
-  return new Promise((done) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as AddressInfo;
-      server.close(() => done(port));
-    });
   });
 }
 

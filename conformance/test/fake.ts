@@ -1,4 +1,6 @@
 // For tests of the engine: a mock as target, cases made for the occasion, and a whole run over them.
+import { createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { area } from '../engine/case.ts';
 import type { Case, CaseOptions } from '../engine/case.ts';
 import type { Context } from '../engine/context.ts';
@@ -47,4 +49,13 @@ export function runFakes(cases: readonly Case[], change: Partial<ExecuteOptions>
 
 export function statuses(report: Report): Record<string, string> {
   return Object.fromEntries(report.cases.map(({ id, status }) => [id.slice('fake/'.length), status]));
+}
+
+export function freePort(): Promise<number> {
+  return new Promise((done) => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as AddressInfo;
+      server.close(() => done(port));
+    });
+  });
 }
