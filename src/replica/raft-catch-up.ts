@@ -14,6 +14,8 @@ export function catchUpPeer(options: RaftGroupOptions, driver: RaftDriver, port:
   const { log, raft, transport, journal, catchUp, report } = options;
   const { node } = driver;
   const commitIndex = (): Index => node.commitIndex;
+  // Behind a cut that is still being made the files hold other entries than those that are committed.
+  const committedHere = (): Index => node.reportedIndex;
   const { clusterId, logUid, nodeId, replicaId } = raft.identity;
   const envelope = (to: ReplicaId, toNode: NodeId): Envelope => {
     // The one on disk (I3), also when this replica was closed for an install and its successor has gone on.
@@ -27,7 +29,7 @@ export function catchUpPeer(options: RaftGroupOptions, driver: RaftDriver, port:
       log, envelope, send, disk: catchUp.disk, snapshot: catchUp.snapshot,
       loadSome: (from, bytesMax, to) => port.loadSome(from, bytesMax, to),
       drawSession: () => 1 + raft.random(SESSIONS),
-      commitIndex,
+      commitIndex: committedHere,
       mayOffer: (from, fromNode) => node.role === 'leader' && memberOf(node.config.config, from)?.nodeId === fromNode,
       done: (wanted, index) => driver.catchUpDone(wanted, index),
       failed: (wanted) => driver.catchUpFailed(wanted),
@@ -39,7 +41,7 @@ export function catchUpPeer(options: RaftGroupOptions, driver: RaftDriver, port:
       report: (what) => report('catching up has failed', what),
     },
     {
-      log, envelope, send, commitIndex, install: catchUp.install,
+      log, envelope, send, commitIndex: committedHere, install: catchUp.install,
       leader: () => leaderOf(driver),
       handOver: () => void driver.transferLeadership(NOBODY),
       report: (what) => report('repair has failed', what),

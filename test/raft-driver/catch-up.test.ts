@@ -2,13 +2,14 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { MessageKind } from '../../src/raft/types.ts';
-import { CatchUpKind } from '../../src/replica/catch-up/messages.ts';
+import { CatchUpKind, decodeCatchUp, encodeCatchUp, NO_SESSION, Piece } from '../../src/replica/catch-up/messages.ts';
+import type { CatchUpMessage } from '../../src/replica/catch-up/messages.ts';
 import { Op } from '../../src/wire/ops.ts';
 import { trimRequest } from '../../src/wire/requests-admin.ts';
 import { trimResponse } from '../../src/wire/responses-admin.ts';
 import { encode, records, sized } from '../replica/support.ts';
 import { Prng } from '../support/prng.ts';
-import { Cluster, LOG } from './cluster.ts';
+import { Cluster, idOf, LOG, UID } from './cluster.ts';
 import type { Member } from './cluster.ts';
 
 const test = suite('raft-driver/catch up');
@@ -187,6 +188,53 @@ test('a part that was changed on the way is found, and the install begins anew',
   assert.is(spoiled, 2);
   assert.is(laggard.world!.events.filter(({ event }) => event === 'catching up has failed').length, 2);
   await isComplete(cluster, laggard);
+  await cluster.stop();
+});
+
+test('entries that are about to be cut off are lent to nobody, although their indexes are committed (I4)', async () => {
+  const cluster = await Cluster.start({ cacheBytes: 4096 });
+  const former = await cluster.elect();
+  await cluster.converge();
+  cluster.isolate(former.number);
+  const client = await former.connect();
+  for (let i = 0; i < 25; i++) {
+    client.sendProduce(LOG, sized(100_000));
+    await cluster.settle();
+  }
+  const first = former.replica.commitIndex + 1;
+  assert.ok(former.log.lastIndex - first > 20, 'several segments that nobody else has');
+  await cluster.until('another leader', () => cluster.leader !== null && cluster.leader !== former);
+  const leader = cluster.leader!;
+  const other = await leader.connect();
+  const id = other.sendProduce(LOG, records('instead'));
+  await cluster.settle();
+  assert.is(other.produced(id)!.code, 'OK');
+
+  // So that its old segments are not open.
+  former.crash({ keep: 'all' });
+  await former.start(true);
+  former.holds = ({ call }) => call === 'read' || call === 'open';
+  cluster.heal();
+  await cluster.until('the entries to come', () => former.group.driver.node.commitIndex > first);
+  assert.not.ok(former.log.acceptsAppends, 'the place to cut is being read');
+  const lent: CatchUpMessage[] = [];
+  cluster.onBytes = (_kind, bytes, from) => {
+    const message = from === former.number ? decodeCatchUp(bytes) : null;
+    if (message !== null) lent.push(message);
+    return true;
+  };
+  const { clusterId } = former.world!.node.context.raft;
+  const envelope = { clusterId, logUid: UID, from: leader.replicaId, fromNode: idOf(leader.number), to: former.replicaId, toNode: idOf(former.number), term: leader.group.term };
+  const want = encodeCatchUp({ ...envelope, kind: CatchUpKind.Want, session: NO_SESSION, piece: Piece.ENTRIES, at: first });
+  former.world!.node.receive(want);
+  former.holds = null;
+  for (const end of former.held.splice(0)) end();
+  await cluster.settle();
+  assert.is(lent.length, 0);
+  await cluster.converge();
+  former.world!.node.receive(want);
+  await cluster.settle();
+  assert.is(lent.length, 1, 'when they are there');
   await cluster.stop();
 });
 

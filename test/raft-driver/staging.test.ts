@@ -121,6 +121,22 @@ test('nothing is put in place where it cannot be told whether the old log goes o
   assert.not.ok(await rig.disk.exists(`${FOLDER}/CURRENT`));
 });
 
+test('nothing is put in place of a log that begins behind what was offered: what it acknowledged would be gone (I7)', async () => {
+  const rig = new Rig();
+  for (const path of ['logs', FOLDER, `${FOLDER}/00000001`]) await rig.disk.makeDirectory(path);
+  for (const path of ['', 'logs', FOLDER]) await rig.disk.syncDirectory(path);
+  const start = { firstIndex: 6, firstOffset: 5, termBefore: 2, appendTimeBefore: 1000 };
+  const old = await SegmentedLog.create(rig.logOptions(`${FOLDER}/00000001`), start);
+  const batch = records('r6');
+  old.append(batch, 0, batch.length, 2, 1000);
+  old.flush();
+  await old.whenIdle();
+  let code = '';
+  await install(rig, old, [1, 1, 2]).catch((error: { code: string }) => (code = error.code));
+  assert.is(code, 'DATA_LOSS');
+  assert.not.ok(await rig.disk.exists(`${FOLDER}/CURRENT`));
+});
+
 test('a log that ends before the snapshot, or at it, has nothing to carry', async () => {
   for (const terms of [[1], [1, 1, 2]]) {
     const rig = new Rig();

@@ -30,6 +30,7 @@ export interface RepairPorts {
   readonly log: SegmentedLog;
   envelope(to: ReplicaId, toNode: NodeId): Envelope;
   send(toNode: NodeId, message: Buffer): void;
+  /** Committed, and in the files. */
   commitIndex(): Index;
   /** The leader, if that is another replica. */
   leader(): Other | null;

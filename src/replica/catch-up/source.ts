@@ -27,6 +27,7 @@ export interface SourcePorts {
   loadSome(from: Index, bytesMax: number, to: Index): Promise<readonly Buffer[] | null>;
   /** 1 … 2^31 − 1. */
   drawSession(): number;
+  /** Committed, and in the files. */
   commitIndex(): Index;
   /** Whether this replica leads a group that has `from` as a member on `fromNode`. */
   mayOffer(from: ReplicaId, fromNode: NodeId): boolean;

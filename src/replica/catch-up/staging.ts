@@ -7,6 +7,7 @@ import type { Disk, DiskFile } from '../../index/disk.ts';
 import type { Index } from '../../raft/types.ts';
 import { replaceFile } from '../../segment/atomic-file.ts';
 import { DamageError } from '../../segment/damage.ts';
+import type { DamageRange } from '../../segment/damage.ts';
 import { SegmentedLog } from '../../segment/log.ts';
 import type { LogOptions } from '../../segment/log-options.ts';
 import { assert } from '../../wire/assert.ts';
@@ -110,7 +111,9 @@ export class Staging implements Replacement {
     const { snapshotIndex, snapshotTerm } = this.offer;
     await old.whenIdle();
     const to = old.durableIndex;
-    if (to <= snapshotIndex || snapshotIndex < old.firstIndex - 1) return;
+    if (to <= snapshotIndex) return;
+    // A leader that was elected just now may offer less than what is deleted here already.
+    if (snapshotIndex < old.firstIndex - 1) throw new DamageError(this.#endsBefore(old));
     // Then it cannot be told whether the old log goes on from there.
     const doubt = old.damage.find(({ firstIndex, lastIndex }) => firstIndex <= snapshotIndex && snapshotIndex <= lastIndex);
     if (doubt !== undefined) throw new DamageError(doubt);
@@ -124,6 +127,14 @@ export class Staging implements Replacement {
       await log.whenIdle();
       next = lastIndex + 1;
     }
+  }
+
+  /** What lies between what was offered and the old log is in neither. */
+  #endsBefore({ start, firstIndex }: SegmentedLog): DamageRange {
+    const { folder, current } = this.#options;
+    const { firstOffset } = start;
+    const reason = 'what was offered ends before this log begins';
+    return { file: `${folder}/${current}`, position: 0, firstIndex, lastIndex: firstIndex - 1, firstOffset, lastOffset: firstOffset - 1, reason };
   }
 
   async replace(old: SegmentedLog): Promise<void> {
