@@ -141,8 +141,9 @@ export class LogFiles {
     return `${folder}/${found[0]!}`;
   }
 
-  /** Moves a log whose descriptor says `deletedMs` to the trash, durably. */
+  /** Moves a log whose descriptor says `deletedMs` to the trash, durably; an earlier replica of it that lies there goes. */
   async moveToTrash(uid: string): Promise<void> {
+    if (await this.#disk.exists(`${TRASH}/${uid}`)) await this.removeTrash(uid);
     await this.#disk.rename(`${LOGS}/${uid}`, `${TRASH}/${uid}`);
     await this.#disk.syncDirectory(TRASH);
     await this.#disk.syncDirectory(LOGS);
@@ -183,9 +184,17 @@ export class LogFiles {
 
 /** Uids of replicas that live by the journal and have no folder: lost with everything that was in it. */
 export function missingFolders(entries: readonly RaftStateRecord[], found: readonly FoundLog[]): string[] {
-  const there = new Set(found.map(({ uid }) => uid));
-  const alive = entries.filter(({ state }) => state !== 'removed').map(({ logUid }) => logUid.toString('hex'));
-  return [...new Set(alive)].filter((uid) => !there.has(uid));
+  // Of a log that this node has had several replicas of the last one counts.
+  const newest = new Map<string, RaftStateRecord>();
+  for (const entry of entries) {
+    const uid = entry.logUid.toString('hex');
+    if (entry.replicaId > (newest.get(uid)?.replicaId ?? 0)) newest.set(uid, entry);
+  }
+  for (const { folder, uid, descriptor } of found) {
+    const mayBeOlder = folder.startsWith(`${TRASH}/`) && typeof descriptor !== 'string';
+    if (!mayBeOlder || descriptor.replicaId >= (newest.get(uid)?.replicaId ?? 0)) newest.delete(uid);
+  }
+  return [...newest].filter(([, { state }]) => state !== 'removed').map(([uid]) => uid);
 }
 
 /** A file in a folder that nobody reads yet: its name is made durable with the others. */

@@ -99,7 +99,7 @@ export class Logs {
     const { logs, restoring } = await this.#files.findLogs();
     const trash = await this.#files.findTrash();
     for (const found of logs) await this.#startLog(found);
-    for (const found of trash) this.#startTrash(found);
+    for (const found of trash) if (this.trash.get(found.uid) === null) this.#startTrash(found);
     for (const found of restoring) await this.#resumeRestore(found);
     for (const found of trash) {
       const { descriptor, uid } = found;
@@ -371,6 +371,7 @@ export class Logs {
         await this.opener.release(slot, replica);
       }
       await endReplica(this.#context.journal, slot.uid, descriptor.replicaId);
+      await this.trash.giveWay(slot.uid);
       await this.#files.moveToTrash(slot.uid);
       this.trash.add(descriptor);
     } catch (error) {

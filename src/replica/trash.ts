@@ -49,6 +49,13 @@ export class Trash {
     return entry;
   }
 
+  /** An earlier replica of the log goes now: a later one is to be put in its place. */
+  async giveWay(uid: string): Promise<void> {
+    while (this.#removing !== null) await this.#removing;
+    const earlier = this.take(uid);
+    if (earlier !== null) await this.#remove(earlier);
+  }
+
   /** Those whose former name begins with `prefix`: by name, of one name the latest deletion first. */
   list(prefix: string): LogDescriptor[] {
     return [...this.#entries.values()]

@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert';
 import type { ConfigChange } from '../../src/raft/config.ts';
 import { MessageKind } from '../../src/raft/types.ts';
 import { records, sized } from '../replica/support.ts';
-import { Cluster, idOf, LOG } from './cluster.ts';
+import { Cluster, idOf, LOG, UID } from './cluster.ts';
 import type { Member } from './cluster.ts';
 
 const test = suite('raft-driver/membership');
@@ -261,6 +261,68 @@ test('a replica whose directory is gone does not come back under its id: it neit
   await promote(cluster.leader!, second);
   await cluster.converge();
   assert.equal(votersOf(cluster.leader!), [1, 3, 7]);
+  await cluster.stop();
+});
+
+test('a node may give up a replica of a log, and a later one, while the first still lies in the trash', async () => {
+  const { cluster, first, third } = await three();
+  for (const replicaId of [3, 4, 5]) {
+    const { logs } = third.world!.node;
+    let given = '';
+    logs.delete(logs.find(LOG)!).then(() => (given = 'up'), (error: Error) => (given = error.message));
+    await cluster.settle();
+    assert.is(given, 'up');
+    assert.equal([...third.disk.media.files()].filter(([path]) => path.startsWith(`logs/${UID}`)), [], `replica ${replicaId} is out of the way`);
+    assert.is(logs.trash.get(UID)?.replicaId, replicaId);
+    if (replicaId === 5) break;
+    await changed(first, { kind: 'remove', replicaId });
+    third.replicaId = replicaId + 1;
+    await third.join(false);
+    await promote(first, third);
+  }
+  // And after a crash in the middle of that.
+  third.crash({ keep: 'none' });
+  third.replicaId = 6;
+  await third.start(false);
+  assert.is(third.world!.node.logs.trash.get(UID)?.replicaId, 5);
+  assert.ok(third.isOpen);
+  await cluster.stop();
+});
+
+test('a deletion that a crash interrupted is finished also where an earlier replica lies in the trash', async () => {
+  const { cluster, first, third } = await three();
+  void third.world!.node.logs.delete(third.world!.node.logs.find(LOG)!);
+  await cluster.settle();
+  await changed(first, { kind: 'remove', replicaId: 3 });
+  third.replicaId = 4;
+  await third.join(false);
+  third.holds = ({ call, path }) => call === 'rename' && path === `logs/${UID}`;
+  void third.world!.node.logs.delete(third.world!.node.logs.find(LOG)!);
+  await cluster.until('the rename', () => third.held.length > 0);
+  third.crash({ keep: 'all' });
+  third.holds = null;
+  third.held.length = 0;
+  third.replicaId = 5;
+  await third.start(false);
+  assert.is(third.world!.node.logs.trash.get(UID)?.replicaId, 4);
+  assert.ok(third.isOpen);
+  await cluster.stop();
+});
+
+test('a folder that is gone is missed also where an earlier replica of its log lies in the trash', async () => {
+  const { cluster, first, third } = await three();
+  void third.world!.node.logs.delete(third.world!.node.logs.find(LOG)!);
+  await cluster.settle();
+  await changed(first, { kind: 'remove', replicaId: 3 });
+  third.replicaId = 4;
+  await third.join(false);
+  await promote(first, third);
+  third.crash({ keep: 'all' });
+  third.disk.vanish(`logs/${UID}`);
+  let failure: unknown = null;
+  await third.start(false).catch((error: unknown) => (failure = error));
+  assert.match(String(failure), /another replica id/);
+  assert.equal([...third.world!.node.logs.leftOut.keys()], [`logs/${UID}`]);
   await cluster.stop();
 });
 
