@@ -102,6 +102,8 @@ export class RaftScan {
  */
 export async function writeFounding(log: SegmentedLog, scan: RaftScan, founding: Configuration, createdMs: number): Promise<void> {
   if (log.lastIndex > 0 || scan.alone || founding.voters.length === 0) return;
+  // Its end was lost with everything in it: so is this replica, and it writes nothing.
+  if (log.state === LogState.READ_ONLY) return;
   const batch = configBatch(founding);
   log.append(batch, 0, batch.length, 1, createdMs);
   await log.whenIdle();

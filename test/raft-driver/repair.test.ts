@@ -223,6 +223,17 @@ function lastRecord(bytes: Buffer): number {
   return -1;
 }
 
+test('a founder whose only segment has lost its marks and its first entry is lost, and opens all the same', async () => {
+  const cluster = await Cluster.start();
+  const leader = await cluster.elect();
+  await cluster.converge();
+  const follower = cluster.members.find((member) => member !== leader)!;
+  await spoilAndStart(follower, 0, [MARK_POSITIONS[0] + 20, MARK_POSITIONS[1] + 20, HEAD + 20]);
+  assert.ok(follower.isOpen, follower.world!.node.logs.find(LOG)?.failure);
+  assert.is(follower.group.driver.node.serving, 'lost');
+  await cluster.stop();
+});
+
 test('when raft-state may miss replicas, those of its logs are lost, and new ones can be made all the same', async () => {
   const { cluster, leader, follower } = await filled();
   follower.crash({ keep: 'all' });

@@ -25,5 +25,6 @@ export const KEPT_SEEDS: readonly KeptSeed[] = [
   { seed: 40, nodes: 3, found: 'damage of the first entry, and of all that raft-state knew of a replica' },
   { seed: 166, nodes: 3, found: 'a position was proposed in the turn in which its leader had begun to hand over' },
   { seed: 70016, nodes: 3, found: 'after raft-state and the folder of a log were lost no new replica could be made' },
+  { seed: 115, nodes: 3, found: 'a founder that had lost its marks and its first entry could not be opened' },
   { seed: 71096, nodes: 5, found: 'a second replica of a log could not go to the trash while the first lay there' },
 ];
