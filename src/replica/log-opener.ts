@@ -112,7 +112,7 @@ export class LogOpener {
     this.#opening++;
     try {
       const folder = await this.#files.generationFolder(slot.directory);
-      opened = await openLog(this.#context, slot.descriptor, folder, (replacement) => this.reinstall(slot, replacement));
+      opened = await openLog(this.#context, slot.descriptor, folder, (replica, replacement) => this.reinstall(slot, replica, replacement));
     } catch (error) {
       return this.#openingFailed(slot, error);
     } finally {
@@ -194,10 +194,10 @@ export class LogOpener {
   }
 
   /** Puts other files in the place of an open replica's, and opens it on them. Never rejects. */
-  async reinstall(slot: LogSlot, replacement: Replacement): Promise<void> {
+  async reinstall(slot: LogSlot, replica: LogReplica, replacement: Replacement): Promise<void> {
     while (slot.changing !== null) await slot.changing;
-    const { replica } = slot;
-    if (this.#stopping || slot.deleted || replica === null || replica.group.refusal === 0) return replacement.discard();
+    // It was made beside the files of that replica: another one may have other files by now.
+    if (this.#stopping || slot.replica !== replica || replica.group.refusal === 0) return replacement.discard();
     await this.#exclusively(slot, () => this.#reinstall(slot, replica, replacement));
     await this.open(slot);
   }

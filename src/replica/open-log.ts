@@ -38,7 +38,7 @@ const TICK_MS = 50;
 
 /** Rejects with DiskError, DamageError or Error when not even a read-only log can be had. */
 export async function openLog(
-  context: NodeContext, descriptor: LogDescriptor, directory: string, reinstall: (replacement: Replacement) => Promise<void>,
+  context: NodeContext, descriptor: LogDescriptor, directory: string, reinstall: (replica: LogReplica, replacement: Replacement) => Promise<void>,
 ): Promise<OpenLog> {
   const folder = parentPath(directory);
   await removeOtherGenerations(context.disk, folder, baseName(directory));
@@ -62,7 +62,7 @@ export async function openLog(
       disk: context.disk,
       snapshot: () => upkeep!.freshSnapshot(),
       stage: (offer) => Staging.begin(stagingOptions(context, descriptor, directory), offer),
-      install: reinstall,
+      install: (replacement) => reinstall(upkeep!.replica, replacement),
     });
   } catch (error) {
     // Whoever asks again opens it again: what is left open now stays open for ever.

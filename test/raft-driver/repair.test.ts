@@ -6,6 +6,7 @@ import { RECORD_SIZE } from '../../src/segment/journal-record.ts';
 import { MARK_POSITIONS } from '../../src/segment/mark.ts';
 import { BATCH_HEADER_SIZE } from '../../src/wire/limits.ts';
 import { MessageKind } from '../../src/raft/types.ts';
+import type { Replacement } from '../../src/replica/catch-up/replacement.ts';
 import { sized } from '../replica/support.ts';
 import { Cluster, LOG, UID } from './cluster.ts';
 import type { Member } from './cluster.ts';
@@ -231,6 +232,29 @@ test('a founder whose only segment has lost its marks and its first entry is los
   await spoilAndStart(follower, 0, [MARK_POSITIONS[0] + 20, MARK_POSITIONS[1] + 20, HEAD + 20]);
   assert.ok(follower.isOpen, follower.world!.node.logs.find(LOG)?.failure);
   assert.is(follower.group.driver.node.serving, 'lost');
+  await cluster.stop();
+});
+
+test('files that were made for a replica are not put in the place of the one that was opened since', async () => {
+  const cluster = await Cluster.start();
+  const leader = await cluster.elect();
+  await cluster.converge();
+  const follower = cluster.members.find((member) => member !== leader)!;
+  const { logs } = follower.world!.node;
+  const slot = logs.find(LOG)!;
+  const former = follower.replica;
+  const seen: string[] = [];
+  const replacement = (name: string): Replacement => ({
+    kind: 'install', replace: () => Promise.resolve(void seen.push(`${name} in place`)), discard: () => Promise.resolve(void seen.push(`${name} discarded`)),
+  });
+  // Both at once, as when an install and a repair end together.
+  void logs.opener.reinstall(slot, former, replacement('first'));
+  void logs.opener.reinstall(slot, former, replacement('second'));
+  slot.addTask({ deadlineMs: Infinity, run: () => {}, fail: () => {} });
+  await cluster.settle();
+  assert.ok(follower.isOpen);
+  assert.is.not(follower.replica, former);
+  assert.equal(seen, ['first in place', 'second discarded']);
   await cluster.stop();
 });
 
