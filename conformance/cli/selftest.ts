@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { TEST_BUILD, buildTestServer } from '../selftest/build-server.ts';
-import { matrixHtml } from '../selftest/matrix.ts';
+import { matrixHtml, matrixJson } from '../selftest/matrix.ts';
 import { buildKey, load, nothingFound, save } from '../selftest/saved.ts';
 import { PARTS, selftest } from '../selftest/selftest.ts';
 import type { Part } from '../selftest/selftest.ts';
@@ -25,7 +25,8 @@ export async function selftestCommand(argv: readonly string[]): Promise<number> 
   const parts: readonly Part[] = some.length > 0 ? some : only.length > 0 ? ['proxy', 'faults'] : mode === 'quick' ? ['plain', 'second', 'nulls', 'proxy', 'faults'] : PARTS;
   const began = performance.now();
   const gates = await selftest(program, { mode, parts, seed: args.number('seed', 1), only, found, log: (text) => void process.stdout.write(`# ${text}\n`) });
-  if (mode === 'full') save(state, key, found);
+  const seconds = (performance.now() - began) / 1000;
+  if (mode === 'full') save(state, key, found, matrixJson(gates, found, seconds));
   for (const { name, problems } of gates) {
     process.stdout.write(`${problems.length === 0 ? 'ok' : 'not ok'} - ${name}\n`);
     for (const problem of problems) process.stdout.write(`  ${problem}\n`);
@@ -33,7 +34,7 @@ export async function selftestCommand(argv: readonly string[]): Promise<number> 
   const file = args.text('report') ?? `${FOLDER}/selftest.html`;
   writeFileSync(file, matrixHtml(gates, found));
   const broken = gates.filter(({ problems }) => problems.length > 0).length;
-  process.stdout.write(`# ${file}, ${((performance.now() - began) / 1000).toFixed(0)} s\n${gates.length - broken} gates hold, ${broken} do not\n`);
+  process.stdout.write(`# ${file} and ${state}, ${seconds.toFixed(0)} s\n${gates.length - broken} gates hold, ${broken} do not\n`);
   return broken === 0 ? 0 : 1;
 }
 

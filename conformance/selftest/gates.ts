@@ -1,5 +1,6 @@
 // The gates of the selftest over what the mutants did to the cases: what held, what did not.
 import type { Case, Status } from '../engine/case.ts';
+import { mutantText } from './matrix.ts';
 import { exists } from './mutant-run.ts';
 import { nullServers } from './null-servers.ts';
 import { PARTS } from './selftest.ts';
@@ -21,7 +22,8 @@ export const NULL_ALLOWED: Readonly<Record<string, string>> = {};
 export function unknownMutants(promised: ReadonlyMap<string, readonly Case[]>, faults: ReadonlySet<string>): Gate {
   const problems = [...promised].filter(([name]) => !exists(name, faults)).map(([name, cases]) => `${name}, named by ${cases.map((it) => it.id).join(', ')}`);
   const orphans = [...patchedFaults()].filter((name) => !promised.has(name)).map((name) => `${name} is named by no case`);
-  return { name: 'every mutant that a case names exists, and every fault of ours is named', problems: [...problems, ...orphans] };
+  const silent = [...promised.keys()].filter((name) => mutantText(name) === null).map((name) => `what is wrong with ${name} is written nowhere`);
+  return { name: 'every mutant that a case names exists and is explained, and every fault of ours is named', problems: [...problems, ...orphans, ...silent] };
 }
 
 export function survivors(matrix: Matrix, plan: ReadonlyMap<string, readonly Case[]>): Gate {

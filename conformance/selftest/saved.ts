@@ -37,8 +37,9 @@ const toJson = (map: ReadonlyMap<string, ReadonlyMap<string, Status>>): unknown 
 const fromJson = (json: Record<string, Record<string, Status>>): Map<string, Map<string, Status>> =>
   new Map(Object.entries(json).map(([name, inner]) => [name, new Map(Object.entries(inner))]));
 
-export function save(file: string, key: string, { pristine, nulls, matrix }: Found): void {
-  writeFileSync(file, JSON.stringify({ key, pristine, nulls: toJson(nulls), matrix: toJson(matrix) }));
+/** @param more what a reader of the file wants beside it. */
+export function save(file: string, key: string, { pristine, nulls, matrix }: Found, more: Readonly<Record<string, unknown>>): void {
+  writeFileSync(file, `${JSON.stringify({ ...more, key, pristine, nulls: toJson(nulls), matrix: toJson(matrix) }, null, 1)}\n`);
 }
 
 /** Nothing when there is no file, or one of another build. */

@@ -159,7 +159,7 @@ async function tryNulls({ mode, found, seed, log }: SelftestOptions): Promise<vo
       schema: 'sidelog-target/1', name: server.name, endpoints: [{ host: '127.0.0.1', port }],
       features: { idempotence: true, conditional: true, streaming: true, http: true, trash: true, 'transfer-leader': true, 'remove-node': true, peers: false },
     }, process.cwd(), new NoHooks());
-    const report = await runOn(target, allCases.filter(isQuick), { scale: NULL_SCALE, seed, jobs: 24 });
+    const report = await runOn(target, mode === 'quick' ? allCases.filter(isQuick) : allCases, { scale: NULL_SCALE, seed, jobs: 24 });
     await close();
     const statuses = new Map(report.cases.map(({ id, status }) => [id, status]));
     found.nulls.set(server.name, statuses);

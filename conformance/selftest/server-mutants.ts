@@ -23,9 +23,15 @@ export function patchedFaults(): Set<string> {
   return new Set(patches.flatMap(({ faults }) => Object.keys(faults)).map((name) => `srv:${name}`));
 }
 
+/** Those that cases use and that are not in the table. */
+const PLANTED: readonly [string, string][] = [
+  ['srv:ack-before-fsync', 'batches are acked before they are synced'], ['srv:far-is-near', 'a far address is taken for loopback'],
+];
+
 /** Fault → what is wrong then. */
 export function faultTexts(): Map<string, string> {
-  return new Map(patches.flatMap(({ faults }) => Object.entries(faults)).map(([name, what]) => [`srv:${name}`, what]));
+  const patched = patches.flatMap(({ faults }) => Object.entries(faults)).map(([name, what]): [string, string] => [`srv:${name}`, what]);
+  return new Map([...patched, ...PLANTED]);
 }
 
 /** All faults: those of the table, and those planted in the sources. */
