@@ -82,7 +82,7 @@ export const fenceCases = [
     }),
 
   fence('produce', "A PRODUCE needs exactly the log's token: none, a lower or a higher one gets FENCED with the current.", 'FENCE-4 FENCE-5',
-    { kills: ['request-fence-none', 'status:FENCED', 'tlv:fence', 'accept:FENCED', 'srv:unfenced-writers-pass'] }, async (t) => {
+    { kills: ['srv:fence-ignored', 'request-fence-none', 'status:FENCED', 'tlv:fence', 'accept:FENCED', 'srv:unfenced-writers-pass'] }, async (t) => {
       const client = await t.ready();
       const log = await t.log(client);
       for (const wrong of [1n, U64_MAX]) await client.refused('PRODUCE', put(log, batchOf('x'), { fence: wrong }), 'FENCED', { fence: 0n });
@@ -146,7 +146,7 @@ export const positionCases = [
     }),
 
   position('cas', 'With expected, PUT_POSITION stores only if the position has that value; else POSITION_MISMATCH with the present one.', 'POS-3',
-    { kills: ['status:POSITION_MISMATCH', 'tlv:next_offset', 'accept:POSITION_MISMATCH', 'request-expected-none', 'srv:position-expected-ignored'] }, async (t) => {
+    { kills: ['status:POSITION_MISMATCH', 'tlv:next_offset', 'accept:POSITION_MISMATCH', 'request-expected-none', 'srv:position-set-without-comparing'] }, async (t) => {
       const client = await t.ready();
       const log = await t.log(client);
       await client.ok('PUT_POSITION', { log, name: 'p', offset: 5n });
@@ -167,7 +167,7 @@ export const positionCases = [
     }),
 
   position('cas-race', 'Of several PUT_POSITIONs with the same expected at most one succeeds.', 'POS-10 POS-14',
-    { kills: ['request-expected-none', 'accept:POSITION_MISMATCH', 'srv:position-expected-ignored'] }, async (t) => {
+    { kills: ['request-expected-none', 'accept:POSITION_MISMATCH', 'srv:position-set-without-comparing'] }, async (t) => {
       const clients = [await t.ready(), await t.ready(), await t.ready()];
       const log = await t.log(clients[0]!);
       for (let round = 0n; round < 20n; round++) {

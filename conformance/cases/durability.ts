@@ -207,7 +207,7 @@ export const durabilityCases = [
     }),
 
   define('damage-is-not-sent', 'A batch on disk whose checksums do not match is never sent: its range is answered with DATA_LOSS.', 'DUR-10',
-    { needs: ['hook:damage', 'hook:stop'], exclusive: true, kills: ['srv:read-unchecked', 'status:DATA_LOSS'] }, async (t) => {
+    { needs: ['hook:damage', 'hook:stop'], exclusive: true, kills: ['srv:damaged-body-served', 'status:DATA_LOSS'] }, async (t) => {
       const client = await t.ready();
       const log = await t.log(client);
       for (let i = 0; i < 20; i++) await produce(client, log, `record number ${i} `.repeat(20));

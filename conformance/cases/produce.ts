@@ -37,7 +37,7 @@ export const produceCases = [
     }),
 
   define('no-fsync-no-ack', 'OK is answered only when the batch is committed: with fsync, not before the disk has synced.', 'PROD-1 READ-2 PROD-9',
-    { needs: ['hook:slowsync'], exclusive: true, kills: ['srv:ack-before-commit', 'srv:serve-uncommitted'] }, async (t) => {
+    { needs: ['hook:slowsync'], exclusive: true, kills: ['srv:ack-before-commit', 'srv:uncommitted-served'] }, async (t) => {
       const client = await t.ready();
       const reader = await t.ready({ label: 'reader' });
       const log = await t.log(client);

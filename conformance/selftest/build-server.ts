@@ -44,11 +44,17 @@ export function patched(file: string, text: string, misfit: (problem: string) =>
   let out = text;
   for (const patch of all) {
     if (patch.file !== file) continue;
-    const places = out.split(patch.find).length - 1;
-    if (places === 1) out = out.replace(patch.find, () => patch.replace);
+    const find = anchor(patch.find);
+    const places = out.match(find)?.length ?? 0;
+    if (places === 1) out = out.replace(find, () => patch.replace);
     else misfit(`${Object.keys(patch.faults).join(', ')}: ${JSON.stringify(patch.find)} is there ${places} times in ${file}, not once${places > 1 ? '' : `; the likest line is ${likest(patch.find, text)}`}`);
   }
   return out;
+}
+
+/** Any white space fits any other, so that a line that was wrapped is still found. */
+function anchor(text: string): RegExp {
+  return new RegExp(text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&').replace(/\s+/g, '\\s+'), 'g');
 }
 
 /** Every fault whose place the sources do not have any more, with the line that it may have become. */

@@ -91,6 +91,4 @@ export const wireMutants: readonly Patch[] = [
   { faults: { 'decompress-checked': 'a compressed body that does not decompress is refused' }, file: BATCH,
     find: 'if (end - start < 4) return ErrorCode.CORRUPT_BATCH;',
     replace: "if (end - start < 4) return ErrorCode.CORRUPT_BATCH;\n  if (MUT('decompress-checked')) { try { require('node:zlib').gunzipSync(buffer.subarray(start + 4, end)); } catch { return ErrorCode.CORRUPT_BATCH; } }" },
-  { faults: { 'read-unchecked': 'body_crc of what is read from disk is not checked' }, file: BATCH,
-    find: 'return crc === bodyCrc(buffer, position) ?', replace: "return crc === bodyCrc(buffer, position) || MUT('read-unchecked') ?" },
 ];

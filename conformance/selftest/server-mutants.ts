@@ -10,7 +10,7 @@ export interface Patch {
   /** Name → what is wrong then. */
   readonly faults: Readonly<Record<string, string>>;
   readonly file: string;
-  /** Text that is there exactly once. */
+  /** Text that is there exactly once; how it is broken into lines does not matter. */
   readonly find: string;
   /** `MUT('name')` is true while that fault is on. */
   readonly replace: string;
@@ -25,7 +25,10 @@ export function patchedFaults(): Set<string> {
 
 /** Those that cases use and that are not in the table. */
 const PLANTED: readonly [string, string][] = [
-  ['srv:ack-before-fsync', 'batches are acked before they are synced'], ['srv:far-is-near', 'a far address is taken for loopback'],
+  ['srv:ack-before-fsync', 'batches are acked before they are synced'], ['srv:uncommitted-served', 'readers see what is not committed'],
+  ['srv:position-set-without-comparing', 'expected of a position is ignored'], ['srv:fence-ignored', 'the fence of a PRODUCE is ignored'],
+  ['srv:damaged-body-served', 'a batch whose body is damaged on disk is sent'],
+  ['srv:far-is-near', 'a far address is taken for loopback'],
 ];
 
 /** Fault → what is wrong then. */
