@@ -22,6 +22,16 @@ const STORED_READS_MAX = 2;
 /** Logs whose name a connection remembers. */
 const USES_MAX = 64;
 
+/** A read of the client's, as far as the disk has to do with it. */
+export interface StoredReader {
+  readonly log: LogReplica;
+  /** Something is being read from disk for it. */
+  reading: boolean;
+  /** It wants no result any more. */
+  readonly done: boolean;
+  readFailed(error: unknown): void;
+}
+
 export class Client {
   readonly session: Session;
   readonly deadlines: DeadlineQueue;
@@ -66,10 +76,25 @@ export class Client {
     this.#lagging.add(subscription);
   }
 
-  /** Runs one disk read under the node's limit; `readEnded` must follow it, also when it failed. */
-  async readStored<T>(log: LogReplica, read: () => Promise<T>): Promise<T> {
+  /** Does something on disk for `reader` under the node's limit; then that goes on, and after it those that had to wait. */
+  readStored<T>(reader: StoredReader, read: () => Promise<T>, then: (result: T) => void): void {
     this.#storedReads++;
-    log.pin();
+    reader.log.pin();
+    reader.reading = true;
+    const ended = (tell: () => void): void => {
+      reader.reading = false;
+      if (!reader.done) tell();
+      this.#storedReads--;
+      reader.log.unpin();
+      this.resume();
+    };
+    this.#inTurn(read).then(
+      (result) => ended(() => then(result)),
+      (error: unknown) => ended(() => reader.readFailed(error)),
+    );
+  }
+
+  async #inTurn<T>(read: () => Promise<T>): Promise<T> {
     const gate = this.#context.readGate;
     const turn = gate.enter();
     if (turn !== null) await turn;
@@ -78,12 +103,6 @@ export class Client {
     } finally {
       gate.leave();
     }
-  }
-
-  readEnded(log: LogReplica): void {
-    this.#storedReads--;
-    log.unpin();
-    this.resume();
   }
 
   /** Lets stalled reads go on, oldest first, as far as the output takes them. */

@@ -10,7 +10,7 @@ import { From, Op } from '../wire/ops.ts';
 import type { SubscribeRequest } from '../wire/requests-read.ts';
 import { ColdError } from '../segment/lookup.ts';
 import { writeDeliverHead, writeReadHead } from './answers.ts';
-import type { Client } from './client.ts';
+import type { Client, StoredReader } from './client.ts';
 import type { Waiting } from './deadlines.ts';
 import { NOT_QUEUED } from './deadlines.ts';
 import type { LogReplica } from './log-replica.ts';
@@ -26,7 +26,7 @@ export const DELIVER_BYTES_MAX = 512 * 1024;
 /** `after` in SUBSCRIBE waits so long. */
 export const SUBSCRIBE_AFTER_MS = TIMEOUT_MS_DEFAULT;
 
-export class Subscription implements Waiting {
+export class Subscription implements Waiting, StoredReader {
   readonly id: number;
   readonly client: Client;
   readonly log: LogReplica;
@@ -35,6 +35,7 @@ export class Subscription implements Waiting {
   wakeBytes = 0;
   ticket = 0;
   done = false;
+  reading = false;
 
   readonly #spec: ReadSpec;
   readonly #uidKnown: boolean;
@@ -45,7 +46,6 @@ export class Subscription implements Waiting {
   #waiting = false;
   /** It asks the leader only whether its start really lies beyond the end (I13). */
   #isBeyond = false;
-  #reading = false;
   #nextOffset = NONE;
   #nextIndex = 0;
 
@@ -72,7 +72,7 @@ export class Subscription implements Waiting {
 
   /** Judges it; answers and begins to deliver when it may. */
   advance(): void {
-    if (this.done || this.#reading) return;
+    if (this.done || this.reading) return;
     if (this.#started) return this.pump();
     this.#stopWaiting();
     const { log } = this;
@@ -102,7 +102,7 @@ export class Subscription implements Waiting {
     } catch (error) {
       if (!(error instanceof ColdError)) throw error;
       // Where the records lie is known only to a segment whose files are closed.
-      this.#await(error.load, () => this.advance());
+      this.client.readStored(this, error.load, () => this.advance());
     }
   }
 
@@ -127,7 +127,7 @@ export class Subscription implements Waiting {
     if (this.done || !this.#started) return;
     // A trim ends it even when it has no credit: it could never go on.
     if (this.#nextOffset < log.logStart) return this.fail(ErrorCode.OFFSET_OUT_OF_RANGE);
-    while (!this.done && !this.#reading && this.#balance > 0) {
+    while (!this.done && !this.reading && this.#balance > 0) {
       if (this.#nextOffset >= log.committedEnd) return;
       if (log.readRefusal !== 0) return this.fail(log.readRefusal);
       if (!client.mayRead) return client.lag(this);
@@ -138,7 +138,8 @@ export class Subscription implements Waiting {
         this.#deliver(run);
         continue;
       }
-      return this.#await(
+      return client.readStored(
+        this,
         () => readStoredData(log.log, this.#nextIndex, bytesMax, log.commitIndex),
         (stored) => {
           this.#deliver(stored);
@@ -157,25 +158,7 @@ export class Subscription implements Waiting {
     if (this.#nextIndex < firstIndex && this.#nextOffset >= firstOffset) this.#nextIndex = firstIndex;
   }
 
-  /** Does something on disk, then goes on. */
-  #await<T>(work: () => Promise<T>, then: (result: T) => void): void {
-    const { client, log } = this;
-    this.#reading = true;
-    client.readStored(log, work).then(
-      (result) => {
-        this.#reading = false;
-        if (!this.done) then(result);
-        client.readEnded(log);
-      },
-      (error: unknown) => {
-        this.#reading = false;
-        if (!this.done) this.#readFailed(error);
-        client.readEnded(log);
-      },
-    );
-  }
-
-  #readFailed(error: unknown): void {
+  readFailed(error: unknown): void {
     if (this.#started && this.#nextOffset < this.log.logStart) return this.fail(ErrorCode.OFFSET_OUT_OF_RANGE);
     if (this.log.readRefusal !== 0) return this.fail(this.log.readRefusal);
     const { code, options } = this.log.readFailure(error);

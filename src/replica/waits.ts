@@ -10,7 +10,7 @@ import { FETCH_LINEARIZABLE, From, Op } from '../wire/ops.ts';
 import { NONE } from '../wire/limits.ts';
 import { ColdError } from '../segment/lookup.ts';
 import { writeReadHead } from './answers.ts';
-import type { Client } from './client.ts';
+import type { Client, StoredReader } from './client.ts';
 import type { Waiting } from './deadlines.ts';
 import { NOT_QUEUED } from './deadlines.ts';
 import type { LogReplica } from './log-replica.ts';
@@ -25,7 +25,7 @@ export const FETCH_BYTES_MAX = 4 * 1024 * 1024;
 /** Frame header and head fields of an answer that carries data, with room to spare. */
 export const READ_OVERHEAD_SIZE = 128;
 
-export class Fetch implements Waiting {
+export class Fetch implements Waiting, StoredReader {
   readonly id: number;
   readonly client: Client;
   readonly log: LogReplica;
@@ -36,6 +36,7 @@ export class Fetch implements Waiting {
   /** Ticket of a linearizable read that is not confirmed yet; 0 = none. */
   ticket = 0;
   done = false;
+  reading = false;
 
   readonly #spec: ReadSpec;
   readonly #bytesMin: number;
@@ -47,7 +48,6 @@ export class Fetch implements Waiting {
   #final = false;
   #waiting = false;
   #waitCounted = false;
-  #reading = false;
   #startOffset = NONE;
 
   constructor(client: Client, log: LogReplica, id: number, request: FetchRequest, deadlineMs: number) {
@@ -71,7 +71,7 @@ export class Fetch implements Waiting {
 
   /** Judges it and goes as far as it can now. */
   advance(): void {
-    if (this.done || this.#reading) return;
+    if (this.done || this.reading) return;
     this.#stopWaiting();
     const { log } = this;
     if (log.readRefusal !== 0) return this.fail(log.readRefusal);
@@ -89,7 +89,7 @@ export class Fetch implements Waiting {
     } catch (error) {
       if (!(error instanceof ColdError)) throw error;
       // Where the records lie is known only to a segment whose files are closed.
-      this.#await(error.load, () => this.advance());
+      this.client.readStored(this, error.load, () => this.advance());
     }
   }
 
@@ -108,7 +108,8 @@ export class Fetch implements Waiting {
     const index = indexToServe(log, offset);
     const run = readCachedData(log.log, index, this.#bytesMax, log.commitIndex);
     if (run !== null) return this.#take(run);
-    this.#await(
+    this.client.readStored(
+      this,
       () => readStoredData(log.log, index, this.#bytesMax, log.commitIndex),
       (stored) => this.#take(stored),
     );
@@ -127,24 +128,6 @@ export class Fetch implements Waiting {
     this.#wait(1);
   }
 
-  /** Does something on disk, then goes on. */
-  #await<T>(work: () => Promise<T>, then: (result: T) => void): void {
-    const { client, log } = this;
-    this.#reading = true;
-    client.readStored(log, work).then(
-      (result) => {
-        this.#reading = false;
-        if (!this.done) then(result);
-        client.readEnded(log);
-      },
-      (error: unknown) => {
-        this.#reading = false;
-        if (!this.done) this.#readFailed(error);
-        client.readEnded(log);
-      },
-    );
-  }
-
   #take(run: DataRun): void {
     const atEnd = run.bytes === 0 || run.nextOffset >= this.log.committedEnd;
     if (atEnd && run.bytes < this.#bytesMin && !this.#final && !this.client.session.draining) {
@@ -153,7 +136,7 @@ export class Fetch implements Waiting {
     this.#answer(run);
   }
 
-  #readFailed(error: unknown): void {
+  readFailed(error: unknown): void {
     // A trim may have overtaken the read: then the range judgment says so.
     if (this.#startOffset < this.log.logStart || this.log.readRefusal !== 0) return this.advance();
     const { code, options } = this.log.readFailure(error);
