@@ -136,7 +136,7 @@ export const replicaMutants: readonly Patch[] = [
     find: '      if (isControl(buffer, at)) {\n        this.#push', replace: "      if (isControl(buffer, at) && !MUT('control-visible')) {\n        this.#push" },
 
   { faults: { 'ignore-credit': 'batches are delivered without credit' }, file: STREAM,
-    find: 'while (!this.done && !this.reading && this.#balance > 0) {', replace: "while (!this.done && !this.#reading && (this.#balance > 0 || MUT('ignore-credit'))) {" },
+    find: 'while (!this.done && !this.reading && this.#balance > 0) {', replace: "while (!this.done && !this.reading && (this.#balance > 0 || MUT('ignore-credit'))) {" },
   { faults: { 'ignore-credit': 'batches are delivered without credit' }, file: STREAM,
     find: 'const bytesMax = Math.min(this.#balance,', replace: "const bytesMax = Math.min(MUT('ignore-credit') ? 1 << 20 : this.#balance," },
   { faults: { 'credit-without-header': 'headers cost no credit' }, file: STREAM,
