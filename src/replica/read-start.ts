@@ -6,6 +6,7 @@ import { ErrorCode } from '../wire/errors.ts';
 import type { ErrorOptions } from '../wire/errors.ts';
 import { NONE } from '../wire/limits.ts';
 import { From } from '../wire/ops.ts';
+import type { FetchRequest, SubscribeRequest } from '../wire/requests-read.ts';
 import type { SegmentedLog } from '../segment/log.ts';
 import type { LogReplica } from './log-replica.ts';
 
@@ -19,6 +20,10 @@ export interface ReadSpec {
   readonly after: number;
   /** NONE = not given. */
   readonly prevTerm: number;
+}
+
+export function specOf({ from, value, positionName, after, prevTerm }: FetchRequest | SubscribeRequest): ReadSpec {
+  return { from, value, positionName, after: after ?? NONE, prevTerm: prevTerm ?? NONE };
 }
 
 /**

@@ -14,7 +14,7 @@ import type { Client, StoredReader } from './client.ts';
 import type { Waiting } from './deadlines.ts';
 import { NOT_QUEUED } from './deadlines.ts';
 import type { LogReplica } from './log-replica.ts';
-import { indexToServe, isBeyondEnd, judgeStart, readErrorOptions, startOf } from './read-start.ts';
+import { indexToServe, isBeyondEnd, judgeStart, readErrorOptions, specOf, startOf } from './read-start.ts';
 import type { ReadSpec } from './read-start.ts';
 import { readCachedData, readStoredData } from './reader.ts';
 import type { DataRun } from './reader.ts';
@@ -55,13 +55,7 @@ export class Subscription implements Waiting, StoredReader {
     this.id = id;
     this.deadlineMs = deadlineMs;
     this.#balance = request.creditBytes;
-    this.#spec = {
-      from: request.from,
-      value: request.value,
-      positionName: request.positionName,
-      after: request.after ?? NONE,
-      prevTerm: request.prevTerm ?? NONE,
-    };
+    this.#spec = specOf(request);
     this.#uidKnown = request.logUid !== undefined;
     if (request.from === From.POSITION) this.ticket = NONE;
   }
