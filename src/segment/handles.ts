@@ -3,10 +3,9 @@
 //
 // Invariant: who uses a segment's files has it pinned, so that eviction never closes a file under a read.
 import { type Disk, DiskError, type DiskFile } from '../index/disk.ts';
-import { OffsetIndex } from '../index/offset-index.ts';
+import type { OffsetIndex } from '../index/offset-index.ts';
 import { assert } from '../wire/assert.ts';
-import { NONE } from '../wire/limits.ts';
-import { buildIndex } from './index-build.ts';
+import { buildIndex, openStoredIndex } from './index-build.ts';
 import { type Segment, SegmentState } from './segment.ts';
 
 /** Sealed segments that may be open at once; each has two descriptors and its mapped index. */
@@ -94,9 +93,8 @@ export class HandleCache {
   }
 
   async #openIndex(segment: Segment, file: DiskFile): Promise<OffsetIndex> {
-    const { indexPath, firstIndex, firstOffset, firstMs, count } = segment;
-    if (!segment.indexDamaged && firstMs !== NONE) {
-      const index = await OffsetIndex.open(this.#disk, indexPath, firstIndex, firstOffset, firstMs, count);
+    if (!segment.indexDamaged) {
+      const index = await openStoredIndex(this.#disk, segment);
       segment.indexBuilt = false;
       if (index !== null) return index;
     }

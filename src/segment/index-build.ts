@@ -76,6 +76,13 @@ export async function buildIndex(options: BuildOptions): Promise<OffsetIndex> {
   return index;
 }
 
+/** The index that a sealed segment has on disk; null where that is missing, too short, or cannot be used. Rejects with DiskError. */
+export async function openStoredIndex(disk: Disk, segment: Segment): Promise<OffsetIndex | null> {
+  const { indexPath, firstIndex, firstOffset, firstMs, count } = segment;
+  // Without its first batch the base of the times is not known.
+  return firstMs === NONE ? null : OffsetIndex.open(disk, indexPath, firstIndex, firstOffset, firstMs, count);
+}
+
 /** Adds the entry of the batch at `at`, which lies at `position` in the file. */
 export function addEntry(index: OffsetIndex, buffer: Buffer, at: number, position: number): void {
   index.append(position, baseOffset(buffer, at), appendTime(buffer, at));

@@ -1,8 +1,9 @@
 // Where the batches of a sealed segment begin, as its stored index says: for a walk that met damage. The
 // index is opened at the first question, so a walk that meets none costs no file.
 import type { Disk } from '../index/disk.ts';
-import { IndexDamageError, OffsetIndex } from '../index/offset-index.ts';
+import { IndexDamageError, type OffsetIndex } from '../index/offset-index.ts';
 import { NONE } from '../wire/limits.ts';
+import { openStoredIndex } from './index-build.ts';
 import type { Segment } from './segment.ts';
 
 export class StoredPlaces {
@@ -30,8 +31,7 @@ export class StoredPlaces {
   }
 
   async #open(): Promise<void> {
-    const { indexPath, firstIndex, firstOffset, firstMs, count } = this.#segment;
-    if (firstMs !== NONE) this.#index = await OffsetIndex.open(this.#disk, indexPath, firstIndex, firstOffset, firstMs, count);
+    this.#index = await openStoredIndex(this.#disk, this.#segment);
     this.#opened = true;
   }
 

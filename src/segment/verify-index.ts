@@ -1,10 +1,10 @@
 // Compares the stored index of a sealed segment with the segment: entry by entry, seal by seal. The
 // active segment's index is not looked at: it is built anew at every start.
 import type { Disk, DiskFile } from '../index/disk.ts';
-import { IndexDamageError, OffsetIndex } from '../index/offset-index.ts';
+import { IndexDamageError, type OffsetIndex } from '../index/offset-index.ts';
 import { appendTime, baseOffset } from '../wire/batch.ts';
 import { NONE } from '../wire/limits.ts';
-import { buildIndex } from './index-build.ts';
+import { buildIndex, openStoredIndex } from './index-build.ts';
 import type { Segment } from './segment.ts';
 
 /** An index file that does not agree with its segment. Nothing is lost by it. */
@@ -54,10 +54,9 @@ export class ExpectedIndex {
 export async function checkIndex(
   disk: Disk, segment: Segment, expected: ExpectedIndex,
 ): Promise<Omit<IndexFinding, 'repaired'> | null> {
-  const { indexPath, firstIndex, firstOffset, firstMs, count } = segment;
-  // Without its first batch the base of the times is not known; the index cannot be judged, nor used.
-  if (firstMs === NONE) return { file: indexPath, reason: 'the first batch of its segment is damaged', unfinished: false };
-  const index = await OffsetIndex.open(disk, indexPath, firstIndex, firstOffset, firstMs, count);
+  const { indexPath } = segment;
+  if (segment.firstMs === NONE) return { file: indexPath, reason: 'the first batch of its segment is damaged', unfinished: false };
+  const index = await openStoredIndex(disk, segment);
   if (index === null) return { file: indexPath, reason: 'missing or too short', unfinished: true };
   try {
     const reason = expected.differenceTo(index);
