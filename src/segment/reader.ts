@@ -65,7 +65,8 @@ export class Reader {
     if (index < segment.firstIndex) throw new TrimmedError(index, segment.firstIndex);
     segment.pin();
     try {
-      await this.#open(segment);
+      // No turn between the last look and the use: whoever closes the log takes the files away in any.
+      for (let wait = this.#handles.open(segment); wait !== null; wait = this.#handles.open(segment)) await this.#opened(segment, wait);
       if (index > segment.end.index) return this.#behind(segment, index);
       // What is in memory is newer than the file where a truncation has not reached that yet.
       const limit = Math.min(limitIndex, segment.end.index, Math.max(index, this.#tail.firstIndex - 1));
@@ -79,9 +80,9 @@ export class Reader {
     }
   }
 
-  async #open(segment: Segment): Promise<void> {
+  async #opened(segment: Segment, wait: Promise<void>): Promise<void> {
     try {
-      for (let wait = this.#handles.open(segment); wait !== null; wait = this.#handles.open(segment)) await wait;
+      await wait;
     } catch (error) {
       if (!(error instanceof DiskError) || error.code !== 'ENOENT' || !this.#list.segments.includes(segment)) throw error;
       throw this.#damage(segment, wholeOf(segment, 'the file is missing'));

@@ -1,0 +1,32 @@
+// A log is closed while others still read from it: they get what they asked for, or are told why not.
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { SimDisk } from '../support/sim-disk.ts';
+import { batchOf, createLog, Model, openLog, readAll } from './support.ts';
+
+const test = suite('segment/closing');
+const OPTIONS = { segmentBytes: 5_000, cacheBytes: 1 };
+/** Turns after the beginning of a read at which the log is closed: beyond the last one it has ended. */
+const TURNS = 80;
+
+async function filled(): Promise<{ disk: SimDisk; model: Model }> {
+  const disk = new SimDisk();
+  const log = await createLog(disk, OPTIONS);
+  const model = new Model();
+  for (let i = 0; i < 12; i++) model.append(log, batchOf(`e${i}`, 1, 300));
+  await log.close();
+  return { disk, model };
+}
+
+test('a log may be closed at any moment of a read from a segment that was not open', async () => {
+  for (let turns = 0; turns < TURNS; turns++) {
+    const { disk, model } = await filled();
+    const log = await openLog(disk, OPTIONS);
+    const read = readAll(log, 1, 1, 1);
+    for (let i = 0; i < turns; i++) await Promise.resolve();
+    await log.close();
+    assert.ok((await read)[0]!.equals(model.at(1)), `closed after ${turns} turns`);
+  }
+});
+
+test.run();
