@@ -379,6 +379,7 @@ export class SegmentedLog {
   /** Writes and syncs what is queued, if the log can, and closes its files. */
   async close(): Promise<void> {
     await this.#truncator.whenLoaded();
+    await this.#scrubber.stop();
     await this.#flusher.whenIdle();
     this.#flusher.requestSync();
     await this.#flusher.whenIdle();

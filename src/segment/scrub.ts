@@ -24,17 +24,31 @@ export class Scrubber {
   readonly #reader: Reader;
   /** Index that the next step begins with. */
   #next = 0;
+  #step: Promise<unknown> = Promise.resolve();
+  #stopped = false;
 
   constructor(list: SegmentList, reader: Reader) {
     this.#list = list;
     this.#reader = reader;
   }
 
-  /** Checks about `budgetBytes` bytes. Rejects with DiskError. */
-  async step(budgetBytes: number): Promise<ScrubResult> {
+  /** Checks about `budgetBytes` bytes; one step at a time. Rejects with DiskError. */
+  step(budgetBytes: number): Promise<ScrubResult> {
+    const step = this.#check(budgetBytes);
+    this.#step = step.catch(() => {});
+    return step;
+  }
+
+  /** Ends what is under way: the files of a closed log may go to another place, which is no damage. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.#step;
+  }
+
+  async #check(budgetBytes: number): Promise<ScrubResult> {
     const found: DamageError[] = [];
     let bytes = 0;
-    while (bytes < budgetBytes) {
+    while (bytes < budgetBytes && !this.#stopped) {
       this.#next = Math.max(this.#next, this.#list.first.firstIndex);
       const segment = this.#list.withIndex(this.#next);
       if (segment.state !== SegmentState.SEALED) {
@@ -52,6 +66,6 @@ export class Scrubber {
         this.#next = error.lastIndex + 1;
       }
     }
-    return { bytes, found, wrapped: false };
+    return { bytes, found, wrapped: this.#stopped };
   }
 }

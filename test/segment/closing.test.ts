@@ -29,4 +29,16 @@ test('a log may be closed at any moment of a read from a segment that was not op
   }
 });
 
+test('a check of a log ends with the log: what is moved away then is not taken for lost', async () => {
+  for (let turns = 0; turns < TURNS; turns++) {
+    const { disk } = await filled();
+    const log = await openLog(disk, OPTIONS);
+    const check = log.scrub(1 << 20);
+    for (let i = 0; i < turns; i++) await Promise.resolve();
+    await log.close();
+    await disk.removeTree('log');
+    assert.equal((await check).found, [], `closed after ${turns} turns`);
+  }
+});
+
 test.run();
