@@ -1,7 +1,7 @@
 // FETCH, SUBSCRIBE, FIND_OFFSET, GET_POSITION and LIST_POSITIONS: from the payload to the log.
 import type { Reader } from '../wire/bytes.ts';
 import { ErrorCode } from '../wire/errors.ts';
-import { SUBSCRIPTIONS_DEFAULT, TIMEOUT_MS_MAX } from '../wire/limits.ts';
+import { SUBSCRIPTIONS_DEFAULT } from '../wire/limits.ts';
 import { Op } from '../wire/ops.ts';
 import { pagesOf } from '../wire/pages.ts';
 import {
@@ -44,9 +44,8 @@ export function executeRead(service: NodeService, client: Client, op: Op, id: nu
 
 function fetch(service: NodeService, client: Client, id: number, request: FetchRequest): void {
   const nowMs = service.parts.context.clock.monotonicMs();
-  const deadlineMs = nowMs + Math.min(request.maxWaitMs, TIMEOUT_MS_MAX);
   service.withLog(client, Op.FETCH, id, request.log, request.logUid, 'consume', (log) => {
-    const read = new Fetch(client, log, id, request, deadlineMs);
+    const read = new Fetch(client, log, id, request, nowMs);
     client.fetches.set(id, read);
     read.advance();
   });

@@ -7,7 +7,7 @@ import type { ErrorOptions } from '../wire/errors.ts';
 import { ErrorCode } from '../wire/errors.ts';
 import type { FetchRequest } from '../wire/requests-read.ts';
 import { FETCH_LINEARIZABLE, From, Op } from '../wire/ops.ts';
-import { NONE } from '../wire/limits.ts';
+import { NONE, TIMEOUT_MS_MAX } from '../wire/limits.ts';
 import { ColdError } from '../segment/lookup.ts';
 import { writeReadHead } from './answers.ts';
 import type { Client, StoredReader } from './client.ts';
@@ -22,6 +22,9 @@ import type { DataRun } from './reader.ts';
 /** Batch bytes in one FETCH answer, whatever its max_bytes: it bounds what a connection may pin. */
 export const FETCH_BYTES_MAX = 4 * 1024 * 1024;
 
+/** So long a linearizable FETCH waits for the leader's word, also when it is to wait for records less long. */
+const CONFIRM_MS = 1_000;
+
 /** Frame header and head fields of an answer that carries data, with room to spare. */
 export const READ_OVERHEAD_SIZE = 128;
 
@@ -29,7 +32,6 @@ export class Fetch implements Waiting, StoredReader {
   readonly id: number;
   readonly client: Client;
   readonly log: LogReplica;
-  readonly deadlineMs: number;
   bucket = NOT_QUEUED;
   /** `log.committedBytes` at which a waiting one is judged again. */
   wakeBytes = 0;
@@ -38,6 +40,8 @@ export class Fetch implements Waiting, StoredReader {
   done = false;
   reading = false;
 
+  readonly #deadlineMs: number;
+  readonly #confirmByMs: number;
   readonly #spec: ReadSpec;
   readonly #bytesMin: number;
   readonly #bytesMax: number;
@@ -50,17 +54,25 @@ export class Fetch implements Waiting, StoredReader {
   #waitCounted = false;
   #startOffset = NONE;
 
-  constructor(client: Client, log: LogReplica, id: number, request: FetchRequest, deadlineMs: number) {
+  /** `nowMs`: monotonic, when it came. */
+  constructor(client: Client, log: LogReplica, id: number, request: FetchRequest, nowMs: number) {
     this.client = client;
     this.log = log;
     this.id = id;
-    this.deadlineMs = deadlineMs;
+    this.#deadlineMs = nowMs + Math.min(request.maxWaitMs, TIMEOUT_MS_MAX);
+    this.#confirmByMs = Math.max(this.#deadlineMs, nowMs + CONFIRM_MS);
     this.#spec = specOf(request);
     this.#bytesMax = Math.min(request.maxBytes, FETCH_BYTES_MAX, client.session.peerMaxFrame - READ_OVERHEAD_SIZE);
     this.#bytesMin = Math.max(1, Math.min(request.minBytes, this.#bytesMax));
     this.#uidKnown = request.logUid !== undefined;
     this.#final = request.maxWaitMs === 0;
     if ((request.flags & FETCH_LINEARIZABLE) !== 0 || request.from === From.POSITION) this.ticket = NONE;
+  }
+
+  /** Asking the leader is not the wait that the client bounds: it would never end in time with a max_wait_ms of 0. */
+  get deadlineMs(): number {
+    const isAsking = this.ticket > this.log.group.confirmedTicket && !this.#isBeyond;
+    return isAsking ? this.#confirmByMs : this.#deadlineMs;
   }
 
   /** Judges it and goes as far as it can now. */

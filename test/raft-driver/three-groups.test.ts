@@ -199,12 +199,32 @@ test('a linearizable read at a follower waits until what the leader had committe
   assert.is(await produce(leader, 'new'), 'OK');
   const client = await follower.connect();
   const id = client.sendFetch(LOG, { flags: FETCH_LINEARIZABLE, maxWaitMs: 0 });
-  await cluster.advance(300);
-  assert.is(client.fetched(id)!.code, 'TIMEOUT', 'not an answer from before');
+  await cluster.advance(900);
+  assert.is(client.fetched(id), null, 'not an answer from before');
+  await cluster.advance(200);
+  assert.is(client.fetched(id)!.code, 'TIMEOUT', 'the leader did answer, but not with its entries');
   cluster.onMessage = null;
   const next = client.sendFetch(LOG, { flags: FETCH_LINEARIZABLE, maxWaitMs: 1000 });
   await cluster.until('an answer', () => client.fetched(next) !== null);
   assert.equal(valuesOf(client.fetched(next)!.value.batches), ['0:new']);
+  await cluster.stop();
+});
+
+test('a linearizable read that is not to wait for records does wait for the leader\'s word', async () => {
+  const { cluster, leader, follower } = await Cluster.led();
+  await cluster.advance(200);
+  assert.is(await produce(leader, 'new'), 'OK');
+  cluster.isolate(follower.number);
+  const client = await follower.connect();
+  const id = client.sendFetch(LOG, { flags: FETCH_LINEARIZABLE, maxWaitMs: 0 });
+  await cluster.advance(250);
+  assert.is(client.fetched(id), null);
+  cluster.heal();
+  await cluster.advance(250);
+  assert.equal(valuesOf(client.fetched(id)!.value.batches), ['0:new']);
+  const atEnd = client.sendFetch(LOG, { value: 1, flags: FETCH_LINEARIZABLE, maxWaitMs: 0 });
+  await cluster.advance(100);
+  assert.is(client.fetched(atEnd)!.code, 'OK', 'and then it does not wait for more');
   await cluster.stop();
 });
 
