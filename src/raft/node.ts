@@ -129,6 +129,11 @@ export class RaftNode {
     if (this.s.role !== 'leader') campaign(this.s);
   }
 
+  /** A leader lays down its office in favour of whoever can win an election. */
+  resign(): void {
+    if (this.s.role === 'leader') stepDown(this.s, true);
+  }
+
   /** A snapshot and what follows it have been installed and synced; `installed` is the whole log now. */
   snapshotInstalled(installed: LogDescription): void {
     installLog(this.s, installed);

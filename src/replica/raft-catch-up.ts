@@ -44,6 +44,7 @@ export function catchUpPeer(options: RaftGroupOptions, driver: RaftDriver, port:
       log, envelope, send, commitIndex: committedHere, install: catchUp.install,
       leader: () => leaderOf(driver),
       handOver: () => void driver.transferLeadership(NOBODY),
+      resign: () => driver.resign(),
       report: (what) => report('repair has failed', what),
     },
     options.garbled,

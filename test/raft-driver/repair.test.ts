@@ -7,7 +7,7 @@ import { MARK_POSITIONS } from '../../src/segment/mark.ts';
 import { BATCH_HEADER_SIZE } from '../../src/wire/limits.ts';
 import { MessageKind } from '../../src/raft/types.ts';
 import type { Replacement } from '../../src/replica/catch-up/replacement.ts';
-import { sized } from '../replica/support.ts';
+import { records, sized } from '../replica/support.ts';
 import { Cluster, LOG, UID } from './cluster.ts';
 import type { Member } from './cluster.ts';
 
@@ -255,6 +255,38 @@ test('files that were made for a replica are not put in the place of the one tha
   assert.ok(follower.isOpen);
   assert.is.not(follower.replica, former);
   assert.equal(seen, ['first in place', 'second discarded']);
+  await cluster.stop();
+});
+
+test('a leader whose uncommitted tail is damaged lets others lead, who never saw it', async () => {
+  const cluster = await Cluster.start();
+  const former = await cluster.elect();
+  await cluster.converge();
+  cluster.isolate(former.number);
+  const client = await former.connect();
+  for (const value of ['x', 'y']) client.sendProduce(LOG, records(value));
+  await cluster.settle();
+  const { lastIndex } = former.log;
+  former.crash({ keep: 'all' });
+  const [path] = segments(former);
+  const tail = former.disk.contents(path!).lastIndexOf('y');
+  former.disk.corrupt(path!, tail);
+  await former.start(true);
+  assert.is(former.log.lastIndex, lastIndex, 'a start looks at headers only');
+  cluster.heal();
+  // The other two do not hear each other.
+  const [second, third] = cluster.members.filter((member) => member !== former) as [Member, Member];
+  cluster.isolate(second.number);
+  for (const way of [`${second.number}>${former.number}`, `${former.number}>${second.number}`]) cluster.cut.delete(way);
+  assert.ok(third.isOpen);
+  await cluster.until('it to lead', () => former.group.driver.node.role === 'leader');
+  cluster.heal();
+  await cluster.until('another leader', () => cluster.leader !== null && cluster.leader !== former, 20_000);
+  await cluster.converge();
+  assert.equal(await former.entries(), await cluster.leader!.entries());
+  assert.equal(former.log.damage, []);
+  await cluster.advance(1100);
+  assert.is(former.group.driver.node.serving, 'ready');
   await cluster.stop();
 });
 

@@ -188,6 +188,14 @@ export class RaftDriver {
     return refusal;
   }
 
+  /** Another replica is to lead, also one that this one cannot bring up to its own end. */
+  resign(): void {
+    if (this.#closed) return;
+    this.#announce();
+    this.node.resign();
+    this.#ended(true);
+  }
+
   /** Campaigns now: a lone voter that may lead again, or an operator's wish. */
   campaign(): void {
     if (this.#closed || this.#hardState.missing) return;

@@ -36,6 +36,8 @@ export interface RepairPorts {
   leader(): Other | null;
   /** Where this replica leads, another one should: nothing is put in place under a leader. */
   handOver(): void;
+  /** The same, where no other can be brought up to this replica's end. */
+  resign(): void;
   /** Closes this replica, puts the replacement in the place of its files and opens it on them. Never rejects. */
   install(replacement: Replacement): Promise<void>;
   report(what: string): void;
@@ -69,12 +71,19 @@ export class Repairer {
     this.damaged = this.wantsAll || damage.length > 0;
     if (!this.damaged) return;
     const leader = this.#ports.leader();
-    if (leader === null) return this.#ports.handOver();
+    if (leader === null) return this.#handOver(damage);
     const ranges = damage.filter((range) => this.#ports.log.canRepair(range));
     if (this.wantsAll || ranges.length === 0 || this.#attempts >= ATTEMPTS_MAX) return this.#askForAll(leader);
     // Before they are known to be committed other entries may come in their place.
     const known = ranges.filter(({ lastIndex }) => lastIndex <= this.#ports.commitIndex());
     if (known.length > 0) void this.#repair(known, leader);
+  }
+
+  /** What nobody else may have cannot be fetched, nor sent to whoever is to take over: it would wait for that for ever. */
+  #handOver(damage: readonly DamageRange[]): void {
+    const committed = this.#ports.commitIndex();
+    if (damage.some(({ firstIndex, lastIndex }) => lastIndex >= firstIndex && lastIndex > committed)) this.#ports.resign();
+    else this.#ports.handOver();
   }
 
   receive(part: Part): void {
