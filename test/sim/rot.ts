@@ -12,15 +12,15 @@ import type { SimNode } from './node/sim-node.ts';
 /** Rots one thing and says what; '' when there was nothing fit. */
 export function rotSomething(node: SimNode, prng: Prng, history: History, several: boolean): string {
   const paths = node.disk.media.files().map(([path]) => path);
-  if (several && prng.chance(0.1)) return rotEnd(node, prng, paths);
+  if (several && prng.chance(0.2)) return rotEnd(node, prng, paths);
   if (several && prng.chance(0.6)) return rotSegment(node, prng, paths);
   switch (prng.next(5)) {
     case 0:
       return rotIndex(node, prng, paths);
     case 1:
-      return rotSnapshot(node, prng, paths);
+      return rotSnapshot(node, prng, paths, several);
     case 2:
-      return rotJournal(node, prng, paths);
+      return rotJournal(node, prng, paths, several);
     case 3:
       return rotMark(node, prng, paths);
     default:
@@ -46,19 +46,18 @@ function rotIndex(node: SimNode, prng: Prng, paths: readonly string[]): string {
   return size === 0 ? '' : flip(node, prng, path, 0, Math.min(size, 4096));
 }
 
-/** The older of two snapshots is enough, and so is the log when nothing was trimmed. */
-function rotSnapshot(node: SimNode, prng: Prng, paths: readonly string[]): string {
-  const found = paths.filter((path) => /\/snapshot-\d{20}$/.test(path) && !node.rotted.has(folderOf(path)));
+/** The older of two snapshots is enough, and so is the log when nothing was trimmed; else the others must help. */
+function rotSnapshot(node: SimNode, prng: Prng, paths: readonly string[], several: boolean): string {
+  const found = paths.filter((path) => /\/snapshot-\d{20}$/.test(path) && (several || !node.rotted.has(folderOf(path))));
   if (found.length === 0) return '';
   const path = prng.pick(found);
   node.rotted.add(folderOf(path));
   return flip(node, prng, path, 0, node.disk.contents(path).length);
 }
 
-/** Of the two copies of the journal one at most is ever damaged. */
-function rotJournal(node: SimNode, prng: Prng, paths: readonly string[]): string {
-  const path = node.rotted.has('raft-state') ? 'raft-state.b' : prng.pick(['raft-state.b']);
-  node.rotted.add('raft-state');
+/** Of the two copies of the journal one at most is ever damaged, where nobody else can help. */
+function rotJournal(node: SimNode, prng: Prng, paths: readonly string[], several: boolean): string {
+  const path = prng.pick(several ? JOURNAL_PATHS : ['raft-state.b']);
   return paths.includes(path) ? flip(node, prng, path, 0, node.disk.contents(path).length) : '';
 }
 
