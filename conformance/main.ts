@@ -20,10 +20,10 @@ const USAGE = `sidelog conformance suite ${SUITE_VERSION}
   list [--json|--md]                   all cases
   explain CASE                         what a case does, and the sentences it holds a server to
   coverage [--json]                    requirement by requirement, the cases that cover it
-  init [FILE]                          writes a target.json to fill in
+  init [FILE] [--force]                writes a target.json to fill in, and hooks; init --schema prints its JSON schema
   vectors --out DIR                    writes the golden vectors
-  check-vectors -- CMD ...             checks a codec over JSON lines, without a server
-  mock --script FILE [--port N]        a scriptable fake server, to test clients with
+  check-vectors [--only WORD] -- CMD   checks a codec over JSON lines, without a server
+  mock [--script FILE] [--port N]      a scriptable fake server, to test clients with
   selftest [--quick|--full]            shows that the suite can fail (inside the repository)
 
 exit: 0 conformant, 1 failures, 2 wrong usage, 3 unreachable or harness error, 4 stale known failures
@@ -52,14 +52,14 @@ async function main(argv: readonly string[]): Promise<number> {
 
 function fail(error: unknown): void {
   const usage = error instanceof UsageError || error instanceof ManifestError;
-  process.stderr.write(usage ? `${(error as Error).message}\nTry: conformance.mjs help\n` : `${(error as Error).stack ?? String(error)}\n`);
+  process.stderr.write(usage ? `${(error as Error).message}; see: conformance.mjs help\n` : `${(error as Error).stack ?? String(error)}\n`);
   process.exit(usage ? EXIT.usage : EXIT.harness);
 }
 
 process.on('uncaughtException', fail);
-// Signals are how a mock ends; it has nothing to clean up.
-if (process.argv[2] === 'mock') process.stdout.on('error', () => process.exit(EXIT.harness));
-else endInOrder(EXIT.harness);
+// These begin what must not outlive them.
+if (['run', 'selftest', 'check-vectors'].includes(process.argv[2]!)) endInOrder(EXIT.harness);
+else process.stdout.on('error', () => process.exit(EXIT.harness)); // a closed pipe, as of `| head`
 main(process.argv.slice(2)).then(
   (code) => {
     if (isEnding()) return;

@@ -20,7 +20,7 @@ export async function listCommand(argv: readonly string[]): Promise<number> {
 }
 
 export async function explainCommand(argv: readonly string[]): Promise<number> {
-  const args = parseArgs(argv, [], []);
+  const args = parseArgs(argv, [], [], 1);
   const pattern = args.words[0];
   if (pattern === undefined) throw new UsageError('explain wants a case, as in: explain produce/bad-body-crc');
   const found = cases().filter((it) => matches(pattern, it.id) || it.was === pattern || it.reqs.includes(pattern));

@@ -1,7 +1,8 @@
 // `init`: writes a target.json to fill in, and a target.sh with the hooks that it names.
 import { chmodSync, existsSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { UsageError, parseArgs } from './args.ts';
+import schema from '../target.schema.json';
+import { UsageError, parseArgs, write } from './args.ts';
 
 const TEMPLATE = {
   schema: 'sidelog-target/1',
@@ -63,12 +64,16 @@ esac
 `;
 
 export async function initCommand(argv: readonly string[]): Promise<number> {
-  const args = parseArgs(argv, [], ['force']);
+  const args = parseArgs(argv, [], ['force', 'schema'], 1);
+  if (args.flag('schema')) {
+    process.stdout.write(`${JSON.stringify(schema, null, 2)}\n`);
+    return 0;
+  }
   const file = args.words[0] ?? 'target.json';
   const script = join(dirname(file), 'target.sh');
   for (const path of [file, script]) if (existsSync(path) && !args.flag('force')) throw new UsageError(`${path} is there already; --force overwrites it`);
-  writeFileSync(file, `${JSON.stringify(TEMPLATE, null, 2)}\n`);
-  writeFileSync(script, SCRIPT);
+  write(() => writeFileSync(file, `${JSON.stringify(TEMPLATE, null, 2)}\n`));
+  write(() => writeFileSync(script, SCRIPT));
   chmodSync(script, 0o755);
   process.stdout.write(`${file}: where the server is and what it has; what is not said there is found out
 ${script}: starts and stops it; put your server's command into serve()

@@ -11,6 +11,7 @@ export async function mockCommand(argv: readonly string[]): Promise<number> {
   const args = parseArgs(argv, ['script', 'port'], ['quiet']);
   const file = args.text('script');
   let script: Script = { hello: {}, rules: [] };
+  const port = args.whole('port', 0, 0, 65_535);
   let violations = 0;
   let mock: MockServer;
   try {
@@ -23,7 +24,9 @@ export async function mockCommand(argv: readonly string[]): Promise<number> {
     if (error instanceof ScriptError || (error as NodeJS.ErrnoException).code === 'ENOENT') throw new UsageError((error as Error).message);
     throw error;
   }
-  await mock.listen(args.number('port', 0));
+  await mock.listen(port).catch((error: Error) => {
+    throw new UsageError(error.message);
+  });
   await new Promise<void>((resolve) => {
     process.once('SIGTERM', resolve);
     process.once('SIGINT', resolve);

@@ -1,5 +1,5 @@
 // `run`: the suite against a target. TAP goes to stdout as the cases end, reports to files.
-import { readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { execute } from '../engine/execute.ts';
 import type { Level } from '../engine/case.ts';
 import { PROFILES, matches } from '../engine/case.ts';
@@ -10,7 +10,7 @@ import { htmlReport } from '../report/html.ts';
 import { jsonReport } from '../report/json.ts';
 import { junitReport } from '../report/junit.ts';
 import { Tap } from '../report/tap.ts';
-import { UsageError, parseArgs } from './args.ts';
+import { UsageError, parseArgs, write } from './args.ts';
 import type { Args } from './args.ts';
 
 const VALUED = [
@@ -20,28 +20,34 @@ const VALUED = [
 const FORMATS: Readonly<Record<string, (report: Report) => string>> = { json: jsonReport, junit: junitReport, html: htmlReport };
 
 export async function runCommand(argv: readonly string[]): Promise<number> {
-  const args = parseArgs(argv, VALUED, ['quiet']);
+  const args = parseArgs(argv, VALUED, ['quiet'], 1);
   const where = args.text('target') ?? args.words[0];
+  if (args.text('target') !== null && args.words.length > 0) throw new UsageError(`${args.words[0]}: nothing is expected here`);
   if (where === undefined) throw new UsageError('run wants --target HOST:PORT or --target target.json');
   if ((args.text('spec') ?? '1.0') !== '1.0') throw new UsageError(`--spec ${args.text('spec')}: this suite knows 1.0`);
   for (const name of ['case', 'skip', 'known-failing', 'known-flaky']) for (const pattern of patterns(args.list(name))) known(name, pattern);
   const target = loadTarget(where);
   const reports = args.list('report').map(reportFile);
-  const seed = args.number('seed', Date.now() % 0x1_0000_0000) >>> 0;
+  // Now and not when the run is over: nobody wants to lose a report for a folder that is not there.
+  for (const { file } of reports) write(() => closeSync(openSync(file, 'a')));
+  const seed = args.whole('seed', Date.now() % 0x1_0000_0000, 0, 0xffff_ffff);
   const scale = args.number('timeout-scale', 1);
   if (scale === 0) throw new UsageError('--timeout-scale wants a number above 0');
   const transport = choice(args, 'transport', ['plain', 'tls'], target.plaintext ? 'plain' : 'tls');
-  const tap = new Tap((line) => void process.stdout.write(`${line}\n`));
-  tap.comment(`sidelog conformance suite, target ${target.name}, transport ${transport}, seed ${seed}`);
-  const report = await execute(target, cases(), {
-    scale, seed, transport: transport as 'plain' | 'tls',
-    crashRounds: args.number('crash-rounds', 3), reruns: args.number('rerun', 1), jobs: Math.max(1, args.number('jobs', 2)),
+  if (transport === 'tls' && target.tls === null) throw new UsageError('--transport tls: the target file says nothing about TLS');
+  const settings = {
+    crashRounds: args.whole('crash-rounds', 3, 1), reruns: args.whole('rerun', 1, 0), jobs: args.whole('jobs', 2, 1),
     knownFailing: patterns(args.list('known-failing')), knownFlaky: patterns(args.list('known-flaky')),
     provisionalFails: choice(args, 'provisional', ['fail', 'warn'], 'warn') === 'fail',
     filter: {
       profiles: args.text('profile') === null ? null : args.list('profile').map(profileName), cases: patterns(args.list('case')), skip: patterns(args.list('skip')),
       level: choice(args, 'level', ['must', 'should', 'may'], 'must') as Level,
     },
+  };
+  const tap = new Tap((line) => void process.stdout.write(`${line}\n`));
+  tap.comment(`sidelog conformance suite, target ${target.name}, transport ${transport}, seed ${seed}`);
+  const report = await execute(target, cases(), {
+    scale, seed, transport: transport as 'plain' | 'tls', ...settings,
     onResult: (result) => {
       if (!args.flag('quiet') || result.status !== 'pass') tap.result(result);
     },

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { TEST_BUILD, buildTestServer } from '../selftest/build-server.ts';
 import { matrixHtml, matrixJson } from '../selftest/matrix.ts';
+import { plan } from '../selftest/plan.ts';
 import { buildKey, load, nothingFound, save } from '../selftest/saved.ts';
 import { PARTS, selftest } from '../selftest/selftest.ts';
 import type { Part } from '../selftest/selftest.ts';
@@ -16,6 +17,8 @@ export async function selftestCommand(argv: readonly string[]): Promise<number> 
   const mode = args.flag('quick') ? 'quick' : 'full';
   const some = args.list('part').map(partName);
   const only = args.list('only');
+  const seed = args.whole('seed', 1, 0);
+  for (const word of only) if (![...plan().keys()].some((name) => name.includes(word))) throw new UsageError(`--only ${word}: no mutant is called so`);
   mkdirSync(FOLDER, { recursive: true });
   const program = await buildTestServer(process.cwd());
   const state = `${FOLDER}/selftest.json`;
@@ -24,7 +27,7 @@ export async function selftestCommand(argv: readonly string[]): Promise<number> 
   const found = mode === 'full' && (some.length > 0 || only.length > 0) ? load(state, key) : nothingFound();
   const parts: readonly Part[] = some.length > 0 ? some : only.length > 0 ? ['proxy', 'faults'] : mode === 'quick' ? ['plain', 'second', 'nulls', 'proxy', 'faults'] : PARTS;
   const began = performance.now();
-  const gates = await selftest(program, { mode, parts, seed: args.number('seed', 1), only, found, log: (text) => void process.stdout.write(`# ${text}\n`) });
+  const gates = await selftest(program, { mode, parts, seed, only, found, log: (text) => void process.stdout.write(`# ${text}\n`) });
   const seconds = (performance.now() - began) / 1000;
   if (mode === 'full') save(state, key, found, matrixJson(gates, found, seconds));
   for (const { name, problems } of gates) {

@@ -6,20 +6,20 @@ import { checkRow, questions } from '../vectors/check-codec.ts';
 import { files, readme } from '../vectors/rows.ts';
 import { HarnessError } from '../engine/failure.ts';
 import { EXIT } from '../engine/verdict.ts';
-import { UsageError, parseArgs } from './args.ts';
+import { UsageError, parseArgs, write } from './args.ts';
 import { LineProcess } from './line-process.ts';
 
 export async function vectorsCommand(argv: readonly string[]): Promise<number> {
   const args = parseArgs(argv, ['out'], []);
   const folder = args.text('out');
   if (folder === null) throw new UsageError('vectors wants --out DIR');
-  mkdirSync(folder, { recursive: true });
+  write(() => mkdirSync(folder, { recursive: true }));
   for (const [name, file] of Object.entries(files)) {
     const { rows, ...head } = file;
     const lines = rows.map((row) => `  ${JSON.stringify(row)}`).join(',\n');
-    writeFileSync(join(folder, `${name}.json`), `${JSON.stringify(head).slice(0, -1)},"rows":[\n${lines}\n]}\n`);
+    write(() => writeFileSync(join(folder, `${name}.json`), `${JSON.stringify(head).slice(0, -1)},"rows":[\n${lines}\n]}\n`));
   }
-  writeFileSync(join(folder, 'README.md'), readme());
+  write(() => writeFileSync(join(folder, 'README.md'), readme()));
   const count = Object.values(files).reduce((sum, { rows }) => sum + rows.length, 0);
   process.stdout.write(`${count} vectors in ${Object.keys(files).length} files, and README.md, are in ${folder}\n`);
   return EXIT.conformant;
@@ -34,6 +34,7 @@ export async function checkVectorsCommand(argv: readonly string[]): Promise<numb
   if (command === undefined) throw new UsageError('check-vectors wants a command behind --, as in: check-vectors -- python3 my_codec.py');
   const wanted = args.list('only');
   const asked = questions().filter(({ line }) => wanted.length === 0 || wanted.some((word) => line.id.includes(word)));
+  if (asked.length === 0) throw new UsageError(`--only ${wanted.join(',')}: no vector is called so`);
   const codec = new LineProcess(command, rest, PATIENCE_MS * args.number('timeout-scale', 1));
   const print = (line: string): void => void process.stdout.write(`${line}\n`);
   print('TAP version 14');

@@ -44,8 +44,21 @@ export class ManifestError extends Error {
   override name = 'ManifestError';
 }
 
-const KEYS = new Set(['$schema', 'schema', 'name', 'spec', 'endpoints', 'plaintext', 'tls', 'auth', 'features', 'limits', 'timing', 'far', 'hooks']);
-const FEATURES = new Set(['idempotence', 'conditional', 'streaming', 'http', 'trash', 'tls', 'transfer-leader', 'remove-node', 'peers']);
+/** The keys of each object; target.schema.json says the same. */
+const KEYS = {
+  'the target file': ['$schema', 'schema', 'name', 'spec', 'endpoints', 'plaintext', 'tls', 'auth', 'features', 'limits', 'timing', 'far', 'hooks'],
+  endpoint: ['node', 'host', 'port', 'pid', 'localAddress'],
+  tls: ['ca', 'cert', 'key', 'servername'],
+  auth: ['token'],
+  features: ['idempotence', 'conditional', 'streaming', 'http', 'trash', 'tls', 'transfer-leader', 'remove-node', 'peers'],
+  limits: ['logs'],
+  timing: ['restart_ms', 'election_ms'],
+  hooks: HOOK_NAMES,
+} as const;
+const RESTART_MS = 10_000;
+const ELECTION_MS = 3_000;
+/** Ten minutes: longer is a typing error. */
+const TIMING_MAX_MS = 600_000;
 
 /** `host:port` or the path of a target.json. */
 export function loadTarget(argument: string): Target {
@@ -72,95 +85,111 @@ type Json = Record<string, unknown>;
 
 /** @param folder relative paths and hooks start here. */
 export function parseTarget(json: unknown, folder: string, hooks?: Hooks): Target {
-  const root = object(json, 'the target file');
+  const root = keyed(json, 'the target file', 'the target file');
   if (root.schema !== 'sidelog-target/1') throw new ManifestError('schema: must be "sidelog-target/1"');
-  for (const key of Object.keys(root)) if (!KEYS.has(key)) throw new ManifestError(`${key}: unknown key; known are ${[...KEYS].join(', ')}`);
+  if (root.spec !== undefined && root.spec !== '1.0') throw new ManifestError('spec: must be "1.0"');
   const secrets: string[] = [];
   const filled = fill(root, secrets) as Json;
-  const optional = (key: string): Json | null => (filled[key] === undefined || filled[key] === null ? null : object(filled[key], key));
-  const tls = optional('tls');
-  const auth = optional('auth') ?? {};
-  const timing = optional('timing') ?? {};
+  text(filled.$schema, '$schema');
+  const tls = optional(filled, 'tls');
+  const timing = optional(filled, 'timing') ?? {};
+  const restartMs = whole(timing.restart_ms, 'timing.restart_ms', 1, TIMING_MAX_MS) ?? RESTART_MS;
   const redacted = redact(root);
   return {
-    name: String(filled.name ?? 'unnamed'),
+    name: text(filled.name, 'name') ?? 'unnamed',
     endpoints: endpoints(filled.endpoints),
-    plaintext: filled.plaintext !== false,
+    plaintext: bool(filled.plaintext, 'plaintext') ?? true,
     tls: tls === null ? null : material(tls, folder),
-    token: typeof auth.token === 'string' ? auth.token : null,
-    features: features(filled.features),
-    limits: numbers(filled.limits, 'limits'),
-    timing: { restartMs: Number(timing.restart_ms ?? 10_000), electionMs: Number(timing.election_ms ?? 3_000) },
-    far: filled.far === undefined ? null : endpoint(filled.far, 'far'),
-    hooks: hooks ?? new ArgvHooks(hookTable(filled.hooks), folder, Number(timing.restart_ms ?? 10_000)),
+    token: text((optional(filled, 'auth') ?? {}).token, 'auth.token') ?? null,
+    features: values(filled, 'features', bool),
+    limits: values(filled, 'limits', (value, where) => whole(value, where, 1)),
+    timing: { restartMs, electionMs: whole(timing.election_ms, 'timing.election_ms', 1, TIMING_MAX_MS) ?? ELECTION_MS },
+    far: filled.far === undefined || filled.far === null ? null : endpoint(filled.far, 'far'),
+    hooks: hooks ?? new ArgvHooks(values(filled, 'hooks', argv), folder, restartMs),
     redacted,
     sha256: createHash('sha256').update(JSON.stringify(redacted)).digest('hex'),
   };
 }
 
-function object(value: unknown, where: string): Json {
+/** An object with no other keys than those of `kind`. */
+function keyed(value: unknown, where: string, kind: keyof typeof KEYS): Json {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new ManifestError(`${where}: must be an object`);
+  const known: readonly string[] = KEYS[kind];
+  for (const key of Object.keys(value)) {
+    if (!known.includes(key)) throw new ManifestError(`${kind === 'the target file' ? '' : `${where}.`}${key}: unknown; known are ${known.join(', ')}`);
+  }
   return value as Json;
 }
 
-function endpoint(value: unknown, where: string): Endpoint {
-  const json = object(value, where);
-  if (typeof json.host !== 'string' || !Number.isInteger(json.port)) throw new ManifestError(`${where}: needs host (text) and port (number)`);
+function optional(json: Json, key: keyof typeof KEYS): Json | null {
+  return json[key] === undefined || json[key] === null ? null : keyed(json[key], key, key);
+}
+
+/** Each entry of an object, read by `read`; null counts as not said. */
+function values<T>(json: Json, key: keyof typeof KEYS, read: (value: unknown, where: string) => T | undefined): Record<string, T> {
+  const out: Record<string, T> = {};
+  for (const [name, value] of Object.entries(optional(json, key) ?? {})) {
+    const found = read(value, `${key}.${name}`);
+    if (found !== undefined) out[name] = found;
+  }
+  return out;
+}
+
+function text(value: unknown, where: string): string | undefined {
+  if (value === undefined || value === null) return undefined;
+  if (typeof value !== 'string') throw new ManifestError(`${where}: must be text`);
+  return value;
+}
+
+function bool(value: unknown, where: string): boolean | undefined {
+  if (value === undefined || value === null) return undefined;
+  if (typeof value !== 'boolean') throw new ManifestError(`${where}: must be true or false`);
+  return value;
+}
+
+function whole(value: unknown, where: string, min: number, max = Number.MAX_SAFE_INTEGER): number | undefined {
+  if (value === undefined || value === null) return undefined;
+  if (!Number.isSafeInteger(value) || (value as number) < min || (value as number) > max) {
+    throw new ManifestError(`${where}: must be a whole number ${max === Number.MAX_SAFE_INTEGER ? `from ${min}` : `from ${min} to ${max}`}`);
+  }
+  return value as number;
+}
+
+function argv(value: unknown, where: string): string[] | undefined {
+  if (value === undefined || value === null) return undefined;
+  if (!Array.isArray(value) || value.length === 0 || value.some((part) => typeof part !== 'string')) {
+    throw new ManifestError(`${where}: must be a list of words, as for exec`);
+  }
+  return value as string[];
+}
+
+function endpoint(value: unknown, where: string): NodeEndpoint {
+  const json = keyed(value, where, 'endpoint');
+  const host = text(json.host, `${where}.host`);
+  const port = whole(json.port, `${where}.port`, 1, 65_535);
+  if (!host || port === undefined) throw new ManifestError(`${where}: needs host (text) and port (number)`);
+  const localAddress = text(json.localAddress, `${where}.localAddress`);
   return {
-    host: json.host, port: json.port as number,
-    ...(typeof json.localAddress === 'string' ? { localAddress: json.localAddress } : {}),
+    host, port, node: whole(json.node, `${where}.node`, 1) ?? 1, pid: whole(json.pid, `${where}.pid`, 1) ?? null, ...(localAddress === undefined ? {} : { localAddress }),
   };
 }
 
 function endpoints(value: unknown): NodeEndpoint[] {
   if (!Array.isArray(value) || value.length === 0) throw new ManifestError('endpoints: must be a list with at least one endpoint');
-  return value.map((item, i) => {
-    const { node, pid } = item as Json;
-    return { ...endpoint(item, `endpoints[${i}]`), node: typeof node === 'number' ? node : i + 1, pid: typeof pid === 'number' ? pid : null };
-  });
+  return value.map((item, i) => ({ ...endpoint(item, `endpoints[${i}]`), ...((item as Json).node === undefined ? { node: i + 1 } : {}) }));
 }
 
 function material(tls: Json, folder: string): TlsMaterial {
   const file = (key: string): Buffer | undefined => {
-    if (tls[key] === undefined || tls[key] === null) return undefined;
+    const path = text(tls[key], `tls.${key}`);
+    if (path === undefined) return undefined;
     try {
-      return readFileSync(resolve(folder, String(tls[key])));
+      return readFileSync(resolve(folder, path));
     } catch (error) {
       throw new ManifestError(`tls.${key}: ${(error as Error).message}`);
     }
   };
-  return { ca: file('ca'), cert: file('cert'), key: file('key'), servername: typeof tls.servername === 'string' ? tls.servername : undefined };
-}
-
-function features(value: unknown): Record<string, boolean> {
-  if (value === undefined) return {};
-  const json = object(value, 'features');
-  for (const [key, on] of Object.entries(json)) {
-    if (!FEATURES.has(key)) throw new ManifestError(`features.${key}: unknown; known are ${[...FEATURES].join(', ')}`);
-    if (typeof on !== 'boolean') throw new ManifestError(`features.${key}: must be true or false`);
-  }
-  return json as Record<string, boolean>;
-}
-
-function numbers(value: unknown, where: string): Record<string, number> {
-  if (value === undefined) return {};
-  const json = object(value, where);
-  for (const [key, n] of Object.entries(json)) if (typeof n !== 'number') throw new ManifestError(`${where}.${key}: must be a number`);
-  return json as Record<string, number>;
-}
-
-function hookTable(value: unknown): Record<string, string[]> {
-  if (value === undefined) return {};
-  const table: Record<string, string[]> = {};
-  for (const [name, argv] of Object.entries(object(value, 'hooks'))) {
-    if (argv === null) continue;
-    if (!(HOOK_NAMES as readonly string[]).includes(name)) throw new ManifestError(`hooks.${name}: unknown; known are ${HOOK_NAMES.join(', ')}`);
-    if (!Array.isArray(argv) || argv.length === 0 || argv.some((part) => typeof part !== 'string')) {
-      throw new ManifestError(`hooks.${name}: must be a list of words, as for exec`);
-    }
-    table[name] = argv as string[];
-  }
-  return table;
+  return { ca: file('ca'), cert: file('cert'), key: file('key'), servername: text(tls.servername, 'tls.servername') };
 }
 
 /** Replaces `${env:NAME}` in every text. */

@@ -6,7 +6,8 @@ import { join, resolve } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { UsageError } from '../cli/args.ts';
-import { explainCommand } from '../cli/catalog.ts';
+import { explainCommand, listCommand } from '../cli/catalog.ts';
+import { initCommand } from '../cli/init.ts';
 import { mockCommand } from '../cli/mock.ts';
 import { runCommand } from '../cli/run.ts';
 import { checkVectorsCommand, vectorsCommand } from '../cli/vectors.ts';
@@ -46,6 +47,7 @@ test('a wrong command line is 2 and says what is wrong', async () => {
   const { code, err } = await suiteOf('run', '--target', '127.0.0.1:1', '--jbos', '2');
   assert.is(code, 2);
   assert.match(err, /unknown option --jbos; known are --target/);
+  assert.is(err.trim().split('\n').length, 1, err);
   assert.is((await suiteOf('frobnicate')).code, 2);
   writeFileSync(file('bad.json'), '{"schema": "sidelog-target/1", "endpoints": [{"host": "127.0.0.1", "port": 1}], "hooks": {"stat": ["x"]}}');
   const run = (...argv: string[]): (() => Promise<number>) => () => runCommand(['--target', '127.0.0.1:1', ...argv]);
@@ -56,7 +58,12 @@ test('a wrong command line is 2 and says what is wrong', async () => {
     [run('--profile', 'kore'), /known are core/], [run('--profile', 'cluster'), /no cases for it yet/], [run('--report', 'pdf=x'), /json=FILE, junit=FILE or html=FILE/],
     [run('--timeout-scale', 'two'), /wants a number/], [run('--timeout-scale', '0'), /above 0/], [run('--level', 'most'), /must be one of must, should, may/],
     [() => explainCommand(['nothing/here']), /no case is called/], [() => checkVectorsCommand([]), /wants a command/], [() => vectorsCommand([]), /wants --out/],
-    [() => mockCommand(['--script', 'none.json']), /ENOENT/],
+    [() => mockCommand(['--script', 'none.json']), /ENOENT/], [() => mockCommand(['--port', '65536']), /whole number from 0 to 65535/],
+    [run('more'), /more: nothing is expected here/], [run('-v'), /unknown option -v/], [run('--jobs', '0'), /whole number from 1/], [run('--rerun', '1.5'), /whole number/],
+    [run('--seed', ''), /wants a number/], [run('--transport', 'tls'), /says nothing about TLS/], [() => runCommand(['--target', '127.0.0.1:65536']), /port: must be a whole number/],
+    [run('--report', `json=${file('no/such/folder.json')}`), /ENOENT/], [() => listCommand(['all']), /nothing is expected/],
+    [() => vectorsCommand(['--out', '/dev/null/x']), /ENOTDIR/], [() => initCommand([file('no/such/target.json')]), /ENOENT/],
+    [() => checkVectorsCommand(['--only', 'nothing', '--', 'cat']), /no vector is called so/],
   ];
   for (const [command, message] of wrong) {
     const error = await command().then(() => null, (reason: Error) => reason);
@@ -90,6 +97,7 @@ test('0 for what passes, 1 for what fails, 0 and 4 for what is listed as known t
 }));
 
 test('init writes a manifest that is right and hooks that work, and overwrites nothing', async () => {
+  assert.equal(JSON.parse((await suiteOf('init', '--schema')).out), JSON.parse(readFileSync('conformance/target.schema.json', 'utf8')));
   assert.is((await suiteOf('init')).code, 0);
   const again = await suiteOf('init');
   assert.is(again.code, 2);
