@@ -73,8 +73,11 @@ export interface Group {
   readonly alone: boolean;
   /** A message of a peer; the buffer is kept until its entries are in the log. */
   receive(message: Buffer): void;
-  /** Nothing more is done or told; the caller then closes the log. */
-  close(): void;
+  /**
+   * Nothing more is done or told; the caller then closes the log. Resolves when term and vote are on disk, or could not
+   * be stored: whoever opens the replica anew must find them. Never rejects.
+   */
+  close(): Promise<unknown>;
   /**
    * Resolves when nothing that was proposed is undecided any more: it is committed, or another leads. Nothing is
    * proposed meanwhile, and ticks go on: a leader that hears from no majority gives up by itself.

@@ -204,7 +204,7 @@ export class LogOpener {
 
   async #reinstall(slot: LogSlot, replica: LogReplica, replacement: Replacement): Promise<void> {
     slot.replica = null;
-    replica.group.close();
+    void replica.group.close();
     try {
       await slot.upkeep!.finish();
       slot.noteLast(replica);
@@ -225,7 +225,7 @@ export class LogOpener {
     slot.upkeep = null;
     this.openCount--;
     this.#context.counters.logsClosed++;
-    replica.group.close();
+    await replica.group.close();
     try {
       await replica.log.close();
     } catch (error) {

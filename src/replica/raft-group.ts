@@ -125,8 +125,8 @@ export class RaftGroup implements Group, DriverSink, LogEvents {
   }
 
   /** Hands leadership over, if there is somebody; then nothing more is done or told. The log is closed by whoever opened it. */
-  close(): void {
-    if (this.#closed) return;
+  close(): Promise<unknown> {
+    if (this.#closed) return this.#terms.settled;
     if (this.#inOffice && !this.driver.soleVoter) this.driver.transferLeadership(NOBODY);
     this.#closed = true;
     this.#feed.ended = true;
@@ -135,6 +135,7 @@ export class RaftGroup implements Group, DriverSink, LogEvents {
     this.driver.close();
     this.#say();
     this.#wake();
+    return this.#terms.settled;
   }
 
   get lastIndex(): Index {

@@ -7,6 +7,8 @@ import type { RaftStateJournal } from '../segment/journal.ts';
 export class TermStore implements HardStatePort {
   /** Why the last `put` has failed for good. */
   error: DiskError | null = null;
+  /** The last `put`; it may be under way still. Never rejects. */
+  settled: Promise<unknown> = Promise.resolve();
   readonly #journal: RaftStateJournal;
   readonly #logUid: Buffer;
   readonly #replicaId: ReplicaId;
@@ -17,7 +19,13 @@ export class TermStore implements HardStatePort {
     this.#replicaId = replicaId;
   }
 
-  async put(term: Term, vote: ReplicaId): Promise<Stored> {
+  put(term: Term, vote: ReplicaId): Promise<Stored> {
+    const stored = this.#put(term, vote);
+    this.settled = stored.catch(() => {});
+    return stored;
+  }
+
+  async #put(term: Term, vote: ReplicaId): Promise<Stored> {
     try {
       await this.#journal.put({ logUid: this.#logUid, replicaId: this.#replicaId, term, vote, state: 'active' });
       return 'stored';

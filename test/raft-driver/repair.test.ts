@@ -258,6 +258,32 @@ test('files that were made for a replica are not put in the place of the one tha
   await cluster.stop();
 });
 
+test('a replica that is closed and opened at once knows the vote that was being stored (I2)', async () => {
+  const cluster = await Cluster.start();
+  const leader = await cluster.elect();
+  await cluster.converge();
+  const follower = cluster.members.find((member) => member !== leader)!;
+  const { logs, context } = follower.world!.node;
+  follower.holds = ({ path }) => path.startsWith('raft-state');
+  const { term } = follower.group.driver.node;
+  cluster.isolate(follower.number);
+  leader.group.transferLeadership(follower.replicaId);
+  cluster.heal();
+  await cluster.until('a higher term', () => follower.group.driver.node.term > term);
+  const replacement: Replacement = { kind: 'repair', replace: () => Promise.resolve(), discard: () => Promise.resolve() };
+  void logs.opener.reinstall(logs.find(LOG)!, follower.replica, replacement);
+  await cluster.settle();
+  assert.not.ok(follower.isOpen, 'it waits for the disk');
+  follower.holds = null;
+  for (const end of follower.held.splice(0)) end();
+  await cluster.settle();
+  assert.ok(follower.isOpen);
+  assert.ok(follower.group.driver.node.term > term);
+  assert.is(follower.group.driver.node.vote, context.journal.get(Buffer.from(UID, 'hex'), follower.replicaId)!.vote);
+  await cluster.converge();
+  await cluster.stop();
+});
+
 test('a leader whose uncommitted tail is damaged lets others lead, who never saw it', async () => {
   const cluster = await Cluster.start();
   const former = await cluster.elect();
