@@ -114,7 +114,7 @@ export const replicaMutants: readonly Patch[] = [
     find: 'FETCH_BYTES_MAX, client.session.peerMaxFrame - READ_OVERHEAD_SIZE);', replace: "FETCH_BYTES_MAX, MUT('fetch-exceeds-frame') ? Infinity : client.session.peerMaxFrame - READ_OVERHEAD_SIZE);" },
   { faults: { 'max-bytes-exact': 'a batch larger than max_bytes is never sent' }, file: WAITS,
     find: '    this.#answer(run);\n', replace: "    this.#answer(MUT('max-bytes-exact') && run.bytes > this.#bytesMax ? null : run);\n" },
-  { faults: { 'timeout-signed': 'a max_wait_ms above 2^31 − 1 is a negative number' }, file: 'src/replica/service-read.ts',
+  { faults: { 'timeout-signed': 'a max_wait_ms above 2^31 − 1 is a negative number' }, file: WAITS,
     find: 'Math.min(request.maxWaitMs, TIMEOUT_MS_MAX)', replace: "(MUT('timeout-signed') ? request.maxWaitMs | 0 : Math.min(request.maxWaitMs, TIMEOUT_MS_MAX))" },
   { faults: { 'end-is-out-of-range': 'a read at the end is out of range', 'past-end-waits': 'a read above the end is taken for one at the end' }, file: START,
     find: 'if (offset < log.logStart || offset > log.committedEnd) return',
