@@ -130,7 +130,7 @@ export class Writer {
   length = 0;
 
   constructor(initialSize = 256) {
-    this.buffer = Buffer.allocUnsafeSlow(initialSize);
+    this.buffer = Buffer.allocUnsafe(initialSize);
   }
 
   /** Makes room for `size` bytes, moves past them and returns where they begin; they hold garbage. */

@@ -9,8 +9,8 @@ import type { SimNode } from './node/sim-node.ts';
 export class Figures implements Checker {
   readonly rule = 'figures';
   readonly #counters: Counters;
-  /** The last value of each figure, by node life and log. */
-  readonly #last = new Map<string, number>();
+  /** The last value of each figure, by whatever has it: a node's life, a log on it, a log anywhere. */
+  readonly #last = new Map<object | string, Map<string, number>>();
 
   constructor(counters: Counters) {
     this.#counters = counters;
@@ -19,20 +19,19 @@ export class Figures implements Checker {
   node(sim: SimNode): void {
     const { node } = sim;
     if (node === null) return;
-    const life = `${sim.name} ${sim.incarnation}`;
     const counters = this.#counters;
-    counters.snapshotWrites += this.#risen(`${life} snapshots`, node.counters.snapshotsWritten);
-    counters.snapshotInstalls += this.#risen(`${life} installs`, node.counters.snapshotsInstalled);
-    counters.repairs += this.#risen(`${life} repairs`, node.counters.repairs);
-    counters.memoryPauses += this.#risen(`${life} pauses`, node.counters.memoryPauses);
+    counters.snapshotWrites += this.#risen(node, 'snapshots', node.counters.snapshotsWritten);
+    counters.snapshotInstalls += this.#risen(node, 'installs', node.counters.snapshotsInstalled);
+    counters.repairs += this.#risen(node, 'repairs', node.counters.repairs);
+    counters.memoryPauses += this.#risen(node, 'pauses', node.counters.memoryPauses);
     for (const { replica, uid } of node.logs.slots()) {
       if (replica === null) continue;
       const { log, group } = replica;
-      counters.rolls += this.#risen(`${life} ${uid} rolls`, log.rolledCount);
-      counters.truncations += this.#risen(`${life} ${uid} cuts`, log.generation + (log.recoveredCutBytes > 0 ? 1 : 0));
-      if (group.refusal === 0 && this.#risen(`${uid} term`, group.term) > 0) counters.elections++;
+      counters.rolls += this.#risen(log, 'rolls', log.rolledCount);
+      counters.truncations += this.#risen(log, 'cuts', log.generation + (log.recoveredCutBytes > 0 ? 1 : 0));
+      if (group.refusal === 0 && this.#risen(uid, 'term', group.term) > 0) counters.elections++;
       const { config, configCommitted } = groupOf(replica).driver.node;
-      if (configCommitted && this.#risen(`${uid} config`, config.index) > 0 && config.index > 1) counters.configChanges++;
+      if (configCommitted && this.#risen(uid, 'config', config.index) > 0 && config.index > 1) counters.configChanges++;
     }
   }
 
@@ -42,9 +41,11 @@ export class Figures implements Checker {
     else if (operation.path.includes('/snapshot-')) this.#counters.snapshotLoads++;
   }
 
-  #risen(key: string, value: number): number {
-    const risen = value - (this.#last.get(key) ?? 0);
-    if (risen > 0) this.#last.set(key, value);
+  #risen(owner: object | string, figure: string, value: number): number {
+    let last = this.#last.get(owner);
+    if (last === undefined) this.#last.set(owner, (last = new Map()));
+    const risen = value - (last.get(figure) ?? 0);
+    if (risen > 0) last.set(figure, value);
     return Math.max(0, risen);
   }
 }

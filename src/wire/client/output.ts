@@ -5,10 +5,13 @@ import { Writer } from '../bytes.ts';
 /** From this size on a second buffer in a vectored write is cheaper than a copy. */
 const ATTACH_SIZE_MIN = 32 * 1024;
 const BUFFER_SIZE = 64 * 1024;
+const IDLE_SIZE = 4096;
+/** Up to this size a copy is cheaper than another buffer to write in. */
+const COPY_SIZE_MAX = 2048;
 
 export class Output {
   /** Where small frames are written; complete up to its length at the end of each call. */
-  readonly writer = new Writer(4096);
+  readonly writer = new Writer(IDLE_SIZE);
   private chunks: Buffer[] = [];
   private chunkBytes = 0;
 
@@ -40,11 +43,16 @@ export class Output {
   private seal(): void {
     const writer = this.writer;
     if (writer.length === 0) return;
-    this.chunks.push(writer.view());
     this.chunkBytes += writer.length;
-    // What a turn wrote tells the size of the next one's buffer; an idle connection keeps 4 KiB.
-    const next = writer.length > 2048 ? BUFFER_SIZE : 4096;
-    writer.buffer = Buffer.allocUnsafeSlow(next);
+    if (writer.length <= COPY_SIZE_MAX) {
+      this.chunks.push(Buffer.from(writer.view()));
+      // An idle connection keeps 4 KiB.
+      if (writer.buffer.length > IDLE_SIZE) writer.buffer = Buffer.allocUnsafeSlow(IDLE_SIZE);
+    } else {
+      this.chunks.push(writer.view());
+      // What a turn wrote tells the size of the next one's buffer.
+      writer.buffer = Buffer.allocUnsafeSlow(BUFFER_SIZE);
+    }
     writer.clear();
   }
 }

@@ -5,7 +5,7 @@ import { MessageKind } from '../../../src/raft/types.ts';
 import { demand } from '../core/failure.ts';
 import type { Checker } from '../history/watch.ts';
 import type { SimNode } from '../node/sim-node.ts';
-import { kindOf, senderOf, termOf, uidKeyOf, uidOf } from './raft-frame.ts';
+import { kindOf, senderOf, termOf, uidOf } from './raft-frame.ts';
 
 interface Known {
   term: number;
@@ -19,19 +19,26 @@ function isPromise(kind: number): boolean {
 
 export class TermsRise implements Checker {
   readonly rule = 'I2';
-  /** Highest term that a replica has sent. */
-  readonly #sent = new Map<string, number>();
+  /** By log and replica: the highest term that it has sent. */
+  readonly #sent = new Map<string, Map<number, number>>();
   readonly #known = new Map<string, Known>();
 
   message(from: SimNode, frame: Buffer): void {
-    const key = `${uidKeyOf(frame)} ${senderOf(frame)}`;
+    const sent = this.#sentIn(uidOf(frame));
+    const sender = senderOf(frame);
     const term = termOf(frame);
-    const before = this.#sent.get(key) ?? 0;
+    const before = sent.get(sender) ?? 0;
     // An Append may have waited for its entries to be read from disk, as any message may on its way; and what
     // a replica asks of others for want of entries promises nothing.
     if (term < before && !isPromise(kindOf(frame))) return;
     demand(term >= before, this.rule, () => `${from.name} sends in term ${term} of ${uidOf(frame)}, and had sent in term ${before}`);
-    if (term > before) this.#sent.set(key, term);
+    if (term > before) sent.set(sender, term);
+  }
+
+  #sentIn(uid: string): Map<number, number> {
+    let sent = this.#sent.get(uid);
+    if (sent === undefined) this.#sent.set(uid, (sent = new Map()));
+    return sent;
   }
 
   node(sim: SimNode): void {

@@ -5,7 +5,7 @@ import { groupOf } from '../catalog.ts';
 import type { Checker } from '../history/watch.ts';
 import type { SimNode } from '../node/sim-node.ts';
 import type { LogMatching } from './i04-log-matching.ts';
-import { isLeaders, kindOf, termOf, uidKeyOf, uidOf } from './raft-frame.ts';
+import { isLeaders, kindOf, termOf, uidOf } from './raft-frame.ts';
 
 export class OwnTermCommits implements Checker {
   readonly rule = 'I5';
@@ -19,15 +19,14 @@ export class OwnTermCommits implements Checker {
 
   message(from: SimNode, frame: Buffer): void {
     if (!isLeaders(kindOf(frame))) return;
-    const key = uidKeyOf(frame);
-    const term = termOf(frame);
-    const began = this.#began.get(key);
-    if (began !== undefined && term < began.term) return;
     const uid = uidOf(frame);
+    const term = termOf(frame);
+    const began = this.#began.get(uid);
+    if (began !== undefined && term < began.term) return;
     for (const slot of from.node?.logs.slots() ?? []) {
       if (slot.uid !== uid || slot.replica === null) continue;
       const { commitIndex } = groupOf(slot.replica).driver.node;
-      if (began === undefined || term > began.term) this.#began.set(key, { term, commitIndex });
+      if (began === undefined || term > began.term) this.#began.set(uid, { term, commitIndex });
       else if (commitIndex > began.commitIndex) this.#check(uid, slot.name, commitIndex, term);
     }
   }

@@ -15,13 +15,13 @@ export class Order implements Checker {
       const { replica } = slot;
       if (replica === null) continue;
       const { group, log, state } = replica;
-      const where = `${slot.name} on ${sim.name}`;
+      const where = (): string => `${slot.name} on ${sim.name}`;
       const stopped = group.refusal !== 0;
-      demand(state.appliedIndex <= group.commitIndex || stopped, this.rule, () => `${where}: applied ${state.appliedIndex}, committed ${group.commitIndex}`);
-      demand(group.commitIndex <= group.lastIndex || stopped, this.rule, () => `${where}: committed ${group.commitIndex}, last ${group.lastIndex}`);
-      demand(log.durableIndex <= log.lastIndex, this.rule, () => `${where}: durable ${log.durableIndex}, last ${log.lastIndex}`);
+      demand(state.appliedIndex <= group.commitIndex || stopped, this.rule, () => `${where()}: applied ${state.appliedIndex}, committed ${group.commitIndex}`);
+      demand(group.commitIndex <= group.lastIndex || stopped, this.rule, () => `${where()}: committed ${group.commitIndex}, last ${group.lastIndex}`);
+      demand(log.durableIndex <= log.lastIndex, this.rule, () => `${where()}: durable ${log.durableIndex}, last ${log.lastIndex}`);
       const before = this.#applied.get(replica) ?? 0;
-      demand(state.appliedIndex >= before, this.rule, () => `${where}: applied ${before}, then ${state.appliedIndex}`);
+      demand(state.appliedIndex >= before, this.rule, () => `${where()}: applied ${before}, then ${state.appliedIndex}`);
       this.#applied.set(replica, state.appliedIndex);
     }
   }

@@ -1,5 +1,6 @@
 // The fields of a Raft message that the checkers look at, read by position from the frame itself: what
 // leaves a node counts, not what the code that made it believes.
+import { idAt } from '../../../src/raft/ids.ts';
 import { MessageKind } from '../../../src/raft/types.ts';
 
 const AT_KIND = 5;
@@ -13,13 +14,8 @@ export function kindOf(frame: Buffer): MessageKind {
   return frame[AT_KIND] as MessageKind;
 }
 
-/** 16 characters, one per byte. */
-export function uidKeyOf(frame: Buffer): string {
-  return frame.toString('latin1', AT_UID, AT_UID + 16);
-}
-
 export function uidOf(frame: Buffer): string {
-  return frame.toString('hex', AT_UID, AT_UID + 16);
+  return idAt(frame, AT_UID);
 }
 
 export function senderOf(frame: Buffer): number {
