@@ -61,7 +61,7 @@ export async function findMissing(disk: Disk, entries: readonly RaftStateRecord[
 
 /** Lets those logs be forgotten, so that their names are free. Rejects with DiskError. */
 export async function giveUpMissing(disk: Disk): Promise<void> {
-  const journal = await RaftStateJournal.open(disk);
+  const journal = await RaftStateJournal.open(disk, undefined, true);
   try {
     const missing = new Set(missingFolders(journal.list(), await findLogs(disk)));
     for (const entry of journal.list()) {

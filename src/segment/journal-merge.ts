@@ -14,6 +14,8 @@ export interface MergedState {
   readonly incomplete: boolean;
   /** Greater than every sequence that was ever used. */
   readonly nextSequence: number;
+  /** What is not to be read in either copy makes replicas lost, or `entries` incomplete. */
+  readonly damaged: boolean;
   /** Both copies are whole and equal, and end at this byte; null = write both anew. */
   readonly cleanEnd: number | null;
 }
@@ -42,7 +44,7 @@ export function mergeCopies(a: Buffer | null, b: Buffer | null): MergedState {
   const copyB = b === null ? null : parse(b, 'raft-state.b');
   if (copyA === null && copyB === null) {
     const fresh = a === null && b === null;
-    return { entries: new Map(), incomplete: !fresh, nextSequence: 1, cleanEnd: null };
+    return { entries: new Map(), incomplete: !fresh, damaged: !fresh, nextSequence: 1, cleanEnd: null };
   }
   const copies = [copyA, copyB].filter((copy) => copy !== null);
   const records = copies.flatMap((copy) => copy.slots.filter((slot) => slot !== 'free' && slot !== 'bad'));
@@ -51,7 +53,7 @@ export function mergeCopies(a: Buffer | null, b: Buffer | null): MergedState {
   // What a torn group used is not used again, whether or not it can be read.
   const nextSequence = Math.max(...copies.map((copy) => copy.first + copy.usedEnd));
   const clean = a !== null && b !== null && copyA !== null && copyB !== null && isClean(copyA, a, copyB, b);
-  return { ...merged, nextSequence, cleanEnd: clean ? copyA.usedEnd * RECORD_SIZE : null };
+  return { ...merged, damaged: damagedAt >= 0, nextSequence, cleanEnd: clean ? copyA.usedEnd * RECORD_SIZE : null };
 }
 
 /** Null when not one record can be read. */

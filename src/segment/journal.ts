@@ -62,12 +62,16 @@ export class RaftStateJournal {
 
   /**
    * Reads both copies, settles what they say together, and makes both whole again. On a full disk
-   * it opens all the same, and puts fail until there is room. `capacityMin` is in records (tests).
+   * it opens all the same, and puts fail until there is room. `capacityMin` is in records (tests). What
+   * the disk does not give now is lost only with `givesUp`: it may give it at the next start.
    * Throws DiskError, JournalVersionError.
    */
-  static async open(disk: Disk, capacityMin = CAPACITY_MIN): Promise<RaftStateJournal> {
-    const [a, b] = [await readCopy(disk, JOURNAL_PATHS[0]), await readCopy(disk, JOURNAL_PATHS[1])];
+  static async open(disk: Disk, capacityMin = CAPACITY_MIN, givesUp = false): Promise<RaftStateJournal> {
+    const copies = [await readCopy(disk, JOURNAL_PATHS[0]), await readCopy(disk, JOURNAL_PATHS[1])] as const;
+    const [a, b] = [copies[0].bytes, copies[1].bytes];
     const merged = mergeCopies(a, b);
+    const unreadable = copies[0].unreadable ?? copies[1].unreadable;
+    if (merged.damaged && unreadable !== null && !givesUp) throw unreadable;
     const journal = new RaftStateJournal(disk, capacityMin, merged.entries, merged.incomplete, merged.nextSequence);
     if (merged.cleanEnd === null) {
       try {
@@ -256,16 +260,20 @@ function toDiskError(error: unknown): DiskError {
   return error instanceof DiskError ? error : new DiskError('EIO', 'store', JOURNAL_PATHS[0], { cause: error });
 }
 
-/**
- * All bytes of a copy; null when there is none. A sector that cannot be read is filled with FF, so
- * that its records are bad and the others count.
- */
-async function readCopy(disk: Disk, path: string): Promise<Buffer | null> {
+interface ReadCopy {
+  /** Null when there is no such file. */
+  readonly bytes: Buffer | null;
+  /** Why a part of them is not what the disk holds. */
+  readonly unreadable: DiskError | null;
+}
+
+/** A sector that cannot be read is filled with FF, so that its records are bad and the others count. */
+async function readCopy(disk: Disk, path: string): Promise<ReadCopy> {
   let file: DiskFile;
   try {
     file = await disk.open(path, 'read');
   } catch (error) {
-    if (error instanceof DiskError && error.code === 'ENOENT') return null;
+    if (error instanceof DiskError && error.code === 'ENOENT') return { bytes: null, unreadable: null };
     throw error;
   }
   try {
@@ -276,22 +284,26 @@ async function readCopy(disk: Disk, path: string): Promise<Buffer | null> {
       await file.read(bytes, 0, size, 0);
     } catch (error) {
       if (!(error instanceof DiskError) || error.code !== 'EIO') throw error;
-      await readSectors(file, bytes);
+      return { bytes, unreadable: await readSectors(file, bytes) };
     }
-    return bytes;
+    return { bytes, unreadable: null };
   } finally {
     await file.close();
   }
 }
 
-async function readSectors(file: DiskFile, bytes: Buffer): Promise<void> {
+/** Null when all of them could be read now. */
+async function readSectors(file: DiskFile, bytes: Buffer): Promise<DiskError | null> {
+  let unreadable: DiskError | null = null;
   for (let at = 0; at < bytes.length; at += SECTOR_SIZE) {
     const length = Math.min(SECTOR_SIZE, bytes.length - at);
     try {
       await file.read(bytes, at, length, at);
     } catch (error) {
       if (!(error instanceof DiskError) || error.code !== 'EIO') throw error;
+      unreadable = error;
       bytes.fill(0xff, at, at + length);
     }
   }
+  return unreadable;
 }

@@ -480,6 +480,26 @@ test('a sector that cannot be read counts as damaged, the others are used', asyn
   assert.equal(journal.lost, []);
 });
 
+test('what a disk gives of neither copy fails the start and is not lost by it', async () => {
+  const disk = await filled();
+  const before = [disk.contents(PATH_A), disk.contents(PATH_B)];
+  let fails = true;
+  disk.fail(({ call, path }) => (fails && call === 'read' && path.startsWith('raft-state') ? 'EIO' : null));
+  await rejects(RaftStateJournal.open(disk), 'EIO');
+  assert.equal([disk.contents(PATH_A), disk.contents(PATH_B)], before);
+  // It was a moment.
+  fails = false;
+  const journal = await RaftStateJournal.open(disk);
+  assert.equal([termOf(journal, 1), termOf(journal, 2), termOf(journal, 3)], [3, 2, 1]);
+  assert.equal(journal.lost, []);
+  await journal.close();
+  // It was not, and somebody gives it up.
+  fails = true;
+  const given = await RaftStateJournal.open(disk, undefined, true);
+  assert.is(given.mayMissReplicas, true);
+  assert.equal(given.list(), []);
+});
+
 test('refuses a journal of a newer release', async () => {
   const disk = await filled();
   const bytes = disk.contents(PATH_B);
