@@ -7,7 +7,9 @@ import { ErrorCode } from '../wire/errors.ts';
 import { Durability } from '../wire/ops.ts';
 import { describeDamage } from '../segment/damage.ts';
 import type { Configuration } from '../raft/config.ts';
+import type { Disk } from '../index/disk.ts';
 import { segmentFirstIndex } from '../segment/head.ts';
+import { listSegments } from '../segment/heads-read.ts';
 import { SegmentedLog } from '../segment/log.ts';
 import { LogState } from '../segment/log-options.ts';
 import type { Durability as SegmentDurability, LogOptions } from '../segment/log-options.ts';
@@ -46,6 +48,8 @@ export async function openLog(
   const uid = Buffer.from(descriptor.uid, 'hex');
   const snapshots = new SnapshotStore(context.disk, directory, context.yieldTurn);
   const loaded = await snapshots.load(uid);
+  // Without it the state of what was trimmed would be forgotten, and that would be written down.
+  if (loaded.state === null && loaded.unreadable !== null && (await isTrimmed(context.disk, directory))) throw loaded.unreadable;
   for (const damage of loaded.damaged) context.logEvent('error', 'snapshot damaged', { log: descriptor.name, damage });
   const { nodeId } = context.raft;
   const { replicaId } = descriptor;
@@ -75,6 +79,10 @@ export async function openLog(
   upkeep = new LogUpkeep(context, replica, snapshots);
   group.begin();
   return { replica, group, upkeep };
+}
+
+async function isTrimmed(disk: Disk, directory: string): Promise<boolean> {
+  return (listSegments(await disk.list(directory))[0] ?? 1) > 1;
 }
 
 function stagingOptions(context: NodeContext, descriptor: LogDescriptor, directory: string): StagingOptions {

@@ -38,6 +38,8 @@ export interface LoadedSnapshot {
   readonly state: ReplicaState | null;
   /** What was found damaged, for the log. */
   readonly damaged: string[];
+  /** What the disk does not give now; it may give it at the next start. */
+  readonly unreadable: DiskError | null;
 }
 
 export class SnapshotStore {
@@ -81,23 +83,24 @@ export class SnapshotStore {
     }
     found.sort((a, b) => a - b);
     let state: ReplicaState | null = null;
+    let unreadable: DiskError | null = null;
     while (found.length > 0 && state === null) {
       const index = found[found.length - 1]!;
       const path = this.#path(index);
       try {
         state = await this.#read(path, logUid);
       } catch (error) {
-        // One that the disk cannot give is as good as damaged: the older one, and the entries, may do.
-        const unreadable = error instanceof DiskError && (error.code === 'EIO' || error.code === 'EISDIR');
-        if (!(error instanceof StateError || unreadable)) throw error;
-        damaged.push(unreadable ? messageOf(error) : `${path}: ${(error as Error).message}`);
+        const isDirectory = error instanceof DiskError && error.code === 'EISDIR';
+        if (error instanceof DiskError && error.code === 'EIO') unreadable = error;
+        else if (!(error instanceof StateError || isDirectory)) throw error;
+        damaged.push(error instanceof DiskError ? messageOf(error) : `${path}: ${error.message}`);
         // Kept for whoever looks into it, under a name that is not taken for a snapshot.
-        await this.#disk.rename(path, `${path}.damaged`);
+        if (error !== unreadable) await this.#disk.rename(path, `${path}.damaged`);
         found.pop();
       }
     }
     this.#indexes = found.slice(-SNAPSHOTS_KEPT);
-    return { state, damaged };
+    return { state, damaged, unreadable };
   }
 
   async #read(path: string, logUid: Buffer): Promise<ReplicaState> {

@@ -43,8 +43,8 @@ export function firstBatchMs(bytes: Buffer, size: number): number {
 export async function buildIndex(options: BuildOptions): Promise<OffsetIndex> {
   const { disk, segment, file, final, visit, header, damaged, yieldTurn } = options;
   if (segment.firstMs === NONE) {
-    // The first batch is damaged: any base will do that is not after it and not too long before the last.
-    segment.firstMs = Math.max(segment.appendTimeBefore, final.appendTime - U32_MAX);
+    // The first batch is damaged, and with it the base of the times: a guess, with as much room for what follows.
+    segment.firstMs = Math.max(segment.appendTimeBefore, final.appendTime - Math.floor(U32_MAX / 2));
   }
   const index = await OffsetIndex.create(disk, segment.indexPath, segment.firstIndex, segment.firstOffset, segment.firstMs);
   try {
@@ -83,9 +83,13 @@ export async function openStoredIndex(disk: Disk, segment: Segment): Promise<Off
   return firstMs === NONE ? null : OffsetIndex.open(disk, indexPath, firstIndex, firstOffset, firstMs, count);
 }
 
-/** Adds the entry of the batch at `at`, which lies at `position` in the file. */
+/**
+ * Adds the entry of the batch at `at`, which lies at `position` in the file. Where the base of the times is a guess a
+ * time may not fit: the nearest that does is what can be said until the segment is mended.
+ */
 export function addEntry(index: OffsetIndex, buffer: Buffer, at: number, position: number): void {
-  index.append(position, baseOffset(buffer, at), appendTime(buffer, at));
+  const ms = Math.min(Math.max(appendTime(buffer, at), index.firstMs), index.firstMs + U32_MAX);
+  index.append(position, baseOffset(buffer, at), ms);
 }
 
 /** For `betweenReads` of a scan that fills `index`: room for what the next read brings, then a turn. */
@@ -99,7 +103,7 @@ export function roomAndTurn(index: OffsetIndex, yieldTurn: () => Promise<void>):
 async function addLost(index: OffsetIndex, from: number, position: number, before: LogEnd, end: LogEnd): Promise<void> {
   const count = end.index - from + 1;
   await index.ensureRoom(count);
-  const ms = Math.max(index.firstMs, before.appendTime);
+  const ms = Math.min(Math.max(index.firstMs, before.appendTime), index.firstMs + U32_MAX);
   // Positions must rise: a lost stretch of n batches has at least 72 n bytes to point into.
   for (let i = 0; i < count; i++) index.append(position + i, before.nextOffset, ms);
 }

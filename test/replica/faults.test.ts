@@ -337,6 +337,27 @@ test('a snapshot that is damaged costs nothing while the entries behind the olde
   assert.is(last.events.filter(({ event }) => event === 'snapshot damaged').length, 1);
 });
 
+test('a start while the disk gives no snapshot forgets nothing of a trimmed log', async () => {
+  const { world, client } = await ready();
+  for (let i = 0; i < 8; i++) await client.produce('default', sized(400_000));
+  assert.is((await client.trim('default', 6)).code, 'OK');
+  await world.advance(5000);
+  const uid = (await client.describe('default')).value.logUid.toString('hex');
+  await world.stop();
+  const folder = `logs/${uid}/00000001`;
+  const before = await world.disk.list(folder);
+  assert.not.ok(before.includes('00000000000000000001.seg'), 'entries that the snapshots stand for are gone');
+  let fails = true;
+  world.disk.fail(({ call, path }) => (fails && call === 'read' && path.includes('/snapshot-') ? 'EIO' : null));
+  const blind = await World.start({ disk: world.disk, clock: world.clock, createDefault: false });
+  assert.is((await (await blind.connect()).fetch('default')).code, 'LOG_STOPPED');
+  await blind.stop();
+  assert.equal((await world.disk.list(folder)).sort(), before.sort());
+  fails = false;
+  const again = await World.start({ disk: world.disk, clock: world.clock, createDefault: false });
+  assert.is((await (await again.connect()).describe('default')).value.logStart, 6);
+});
+
 test('damage above the newest snapshot makes the log read-only and says what to do', async () => {
   const { world, client } = await ready();
   for (let i = 0; i < 8; i++) await client.produce('default', sized(100_000));

@@ -289,6 +289,29 @@ test('a segment whose name was not synced when the process died is there after t
   assert.is(last.lastIndex, 7);
 });
 
+test('a newest segment whose first batch is damaged opens with what came behind its mark, however much later', async () => {
+  for (const [early, late] of [[1, 5], [1000, 40 * 86_400_000], [30 * 86_400_000, 31 * 86_400_000]] as const) {
+    const disk = new SimDisk();
+    const log = await createLog(disk, { maxSegmentAgeMs: 1e12 });
+    const model = new Model();
+    const begin = 1_790_000_000_000;
+    for (const ms of [0, early, early, late]) {
+      model.append(log, batchOf(`after ${ms}`), 1, begin + ms);
+      await log.whenIdle();
+    }
+    // The mark of the last group is not synced.
+    const dead = disk.crash({ keep: 'none' });
+    dead.corrupt('log/00000000000000000001.seg', 4096 + 20);
+    const again = await openLog(dead, { maxSegmentAgeMs: 1e12 });
+    assert.is(again.lastIndex, 4);
+    assert.is(again.damage.length, 1);
+    model.append(again, batchOf('next'), 1, begin + late + 1);
+    await again.whenIdle();
+    assert.is(again.durableIndex, 5);
+    await again.close();
+  }
+});
+
 test('what recovery cut off never comes back behind what is appended in its place', async () => {
   const disk = new SimDisk();
   const log = await createLog(disk);
