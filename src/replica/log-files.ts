@@ -143,8 +143,11 @@ export class LogFiles {
 
   /** Moves a log whose descriptor says `deletedMs` to the trash, durably; an earlier replica of it that lies there goes. */
   async moveToTrash(uid: string): Promise<void> {
-    if (await this.#disk.exists(`${TRASH}/${uid}`)) await this.removeTrash(uid);
-    await this.#disk.rename(`${LOGS}/${uid}`, `${TRASH}/${uid}`);
+    // It was moved already where only a sync has failed before.
+    if (await this.#disk.exists(`${LOGS}/${uid}`)) {
+      if (await this.#disk.exists(`${TRASH}/${uid}`)) await this.removeTrash(uid);
+      await this.#disk.rename(`${LOGS}/${uid}`, `${TRASH}/${uid}`);
+    }
     await this.#disk.syncDirectory(TRASH);
     await this.#disk.syncDirectory(LOGS);
   }

@@ -181,7 +181,10 @@ export class Logs {
     const missing = this.#nameless.indexOf(`${LOGS}/${uid}`);
     if (missing >= 0) this.#nameless.splice(missing, 1);
     this.leftOut.delete(`${LOGS}/${uid}`);
-    return this.#reserve(name, () => this.#makeFolder(descriptor));
+    return this.#reserve(name, async () => {
+      await this.trash.finishBurying(uid);
+      return this.#makeFolder(descriptor);
+    });
   }
 
   /** Opens the logs whose other replicas wait for this one. */
@@ -370,10 +373,7 @@ export class Logs {
         replica.end(ErrorCode.LEADERSHIP_LOST, ErrorCode.LOG_NOT_FOUND);
         await this.opener.release(slot, replica);
       }
-      await endReplica(this.#context.journal, slot.uid, descriptor.replicaId);
-      await this.trash.giveWay(slot.uid);
-      await this.#files.moveToTrash(slot.uid);
-      this.trash.add(descriptor);
+      await this.trash.bury(descriptor);
     } catch (error) {
       if (!(error instanceof DiskError)) throw error;
       this.#context.logEvent('warn', 'deleted log left in place', { log: slot.name, reason: error.message });

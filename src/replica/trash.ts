@@ -15,6 +15,8 @@ export class Trash {
   readonly #keepMs: number;
   readonly #entries = new Map<string, LogDescriptor>();
   readonly #held = new Set<string>();
+  /** Deleted, and by a failure not moved here yet. */
+  readonly #unburied = new Map<string, LogDescriptor>();
   #removing: Promise<void> | null = null;
 
   constructor(context: NodeContext, files: LogFiles, keepMs: number) {
@@ -49,11 +51,24 @@ export class Trash {
     return entry;
   }
 
-  /** An earlier replica of the log goes now: a later one is to be put in its place. */
-  async giveWay(uid: string): Promise<void> {
+  /** Moves a deleted log here. Rejects with DiskError: `finishBurying` tries again, and so does the next start. */
+  bury(descriptor: LogDescriptor): Promise<void> {
+    this.#unburied.set(descriptor.uid, descriptor);
+    return this.finishBurying(descriptor.uid);
+  }
+
+  /** A later replica of the log is to be made, or moved here: nothing may be in its way. Rejects with DiskError. */
+  async finishBurying(uid: string): Promise<void> {
+    const descriptor = this.#unburied.get(uid);
+    if (descriptor === undefined) return;
+    await endReplica(this.#context.journal, uid, descriptor.replicaId);
+    // An earlier one goes now.
     while (this.#removing !== null) await this.#removing;
     const earlier = this.take(uid);
     if (earlier !== null) await this.#remove(earlier);
+    await this.#files.moveToTrash(uid);
+    this.add(descriptor);
+    this.#unburied.delete(uid);
   }
 
   /** Those whose former name begins with `prefix`: by name, of one name the latest deletion first. */

@@ -309,6 +309,22 @@ test('a deletion that a crash interrupted is finished also where an earlier repl
   await cluster.stop();
 });
 
+test('a replica that could not be moved to the trash is in nobody\'s way once the disk does its work again', async () => {
+  for (const call of ['rename', 'syncDirectory'] as const) {
+    const { cluster, first, third } = await three();
+    third.disk.failNext(call, 'EIO', call === 'rename' ? new RegExp(`^logs/${UID}$`) : /^trash$/);
+    void third.world!.node.logs.delete(third.world!.node.logs.find(LOG)!);
+    await cluster.settle();
+    assert.is(third.world!.node.logs.trash.get(UID), null);
+    await changed(first, { kind: 'remove', replicaId: 3 });
+    third.replicaId = 4;
+    await third.join(false);
+    await promote(first, third);
+    assert.is(third.world!.node.logs.trash.get(UID)?.replicaId, 3, call);
+    await cluster.stop();
+  }
+});
+
 test('a folder that is gone is missed also where an earlier replica of its log lies in the trash', async () => {
   const { cluster, first, third } = await three();
   void third.world!.node.logs.delete(third.world!.node.logs.find(LOG)!);
