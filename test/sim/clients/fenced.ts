@@ -29,6 +29,10 @@ export class FencedProducer extends SimClient {
       this.#takeOver();
       return;
     }
+    for (let i = this.prng.between(1, 4 - this.underWay); i > 0; i--) this.#write();
+  }
+
+  #write(): void {
     // One that was paused, and does not know that it was replaced, goes on with its old token.
     const fence = this.prng.chance(0.05) ? Math.max(0, this.#token - this.prng.next(3)) : this.#token;
     const fates = this.newFates(this.#ref.name, 2, 300);

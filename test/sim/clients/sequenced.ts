@@ -77,7 +77,7 @@ export class SequencedProducer extends SimClient {
     if (this.prng.chance(this.#options.probeChance)) return this.#probe();
     const room = Math.min(this.#options.depth, this.#window) - this.#open.length;
     if (room <= 0) return;
-    for (let i = this.prng.between(1, Math.min(room, 4)); i > 0; i--) this.#sendNew();
+    for (let i = this.prng.between(1, Math.min(room, 8)); i > 0; i--) this.#sendNew();
   }
 
   #initialize(): void {
