@@ -4,6 +4,7 @@ import * as assert from 'uvu/assert';
 import { JOURNAL_PATHS } from '../../src/segment/journal.ts';
 import { RECORD_SIZE } from '../../src/segment/journal-record.ts';
 import { MARK_POSITIONS } from '../../src/segment/mark.ts';
+import { batchSize } from '../../src/wire/batch.ts';
 import { BATCH_HEADER_SIZE } from '../../src/wire/limits.ts';
 import { MessageKind } from '../../src/raft/types.ts';
 import type { Replacement } from '../../src/replica/catch-up/replacement.ts';
@@ -232,6 +233,29 @@ test('a founder whose only segment has lost its marks and its first entry is los
   await spoilAndStart(follower, 0, [MARK_POSITIONS[0] + 20, MARK_POSITIONS[1] + 20, HEAD + 20]);
   assert.ok(follower.isOpen, follower.world!.node.logs.find(LOG)?.failure);
   assert.is(follower.group.driver.node.serving, 'lost');
+  await cluster.stop();
+});
+
+test('a replica whose log ends below its snapshot is lost, and opens all the same', async () => {
+  const cluster = await Cluster.start();
+  const leader = await cluster.elect();
+  const client = await leader.connect();
+  for (const value of ['a', 'b', 'c']) {
+    const id = client.sendProduce(LOG, records(value));
+    await cluster.settle();
+    assert.is(client.produced(id)!.code, 'OK');
+  }
+  await cluster.converge();
+  let stopped = false;
+  void leader.world!.node.stop().then(() => (stopped = true));
+  await cluster.until('the end', () => stopped);
+  assert.ok(leader.disk.media.files().some(([path]) => path.includes('/snapshot-')));
+  // The header of the second entry, behind the founding one.
+  const second = HEAD + batchSize(leader.disk.contents(segments(leader)[0]!), HEAD);
+  await spoilAndStart(leader, 0, [MARK_POSITIONS[0] + 20, MARK_POSITIONS[1] + 20, second + 20]);
+  assert.ok(leader.isOpen, leader.world!.node.logs.find(LOG)?.failure);
+  assert.is(leader.log.lastIndex, 1);
+  assert.is(leader.group.driver.node.serving, 'lost');
   await cluster.stop();
 });
 
