@@ -18,6 +18,8 @@ export class Trash {
   /** Deleted, and by a failure not moved here yet. */
   readonly #unburied = new Map<string, LogDescriptor>();
   #removing: Promise<void> | null = null;
+  /** One log after another: whoever comes second finds it done. */
+  #burying: Promise<void> = Promise.resolve();
 
   constructor(context: NodeContext, files: LogFiles, keepMs: number) {
     this.#context = context;
@@ -58,7 +60,13 @@ export class Trash {
   }
 
   /** A later replica of the log is to be made, or moved here: nothing may be in its way. Rejects with DiskError. */
-  async finishBurying(uid: string): Promise<void> {
+  finishBurying(uid: string): Promise<void> {
+    const work = this.#burying.then(() => this.#bury(uid));
+    this.#burying = work.catch(() => {});
+    return work;
+  }
+
+  async #bury(uid: string): Promise<void> {
     const descriptor = this.#unburied.get(uid);
     if (descriptor === undefined) return;
     await endReplica(this.#context.journal, uid, descriptor.replicaId);
