@@ -1,6 +1,8 @@
 // Garbage and malice on the port: each gets a typed error or is closed, memory stays bounded, and a
 // bystander produces and consumes all along.
+import { connect as connectTcp } from 'node:net';
 import type { Socket } from 'node:net';
+import { join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -11,7 +13,7 @@ import { Op } from '../../src/wire/ops.ts';
 import { makeCertificate } from '../support/certificate.ts';
 import type { Certificate } from '../support/certificate.ts';
 import { Prng } from '../support/prng.ts';
-import { endAll, residentBytes, serve, skipUnless, until } from '../support/sidecar.ts';
+import { endAll, residentBytes, serve, skipUnless, temporaryFolder, until } from '../support/sidecar.ts';
 import type { Server } from '../support/sidecar.ts';
 import { EMPTY_EXT, frame, hello, pingFrame, PREFACE } from '../session/support.ts';
 import { Bystander, boundedMemory, FOR_EVER, open, openSession, untilClosed } from './support.ts';
@@ -21,12 +23,15 @@ const MIB = 1024 * 1024;
 const seed = Number(process.env['SEED'] ?? 1);
 
 let server: Server;
+let unixSocket = '';
 let bystander: Bystander;
 let certificate: Certificate | null;
 
 test.before(async () => {
   certificate = makeCertificate();
-  server = await serve({ args: certificate === null ? [] : ['--tls-cert', certificate.cert, '--tls-key', certificate.key] });
+  unixSocket = join(temporaryFolder(), 'sidelog.sock');
+  const tls = certificate === null ? [] : ['--tls-cert', certificate.cert, '--tls-key', certificate.key];
+  server = await serve({ args: [...tls, '--unix-socket', unixSocket] });
   bystander = await Bystander.arrive(server, 'bystander');
   // What the first uses of everything cost is not what an attack costs.
   await bystander.check();
@@ -134,18 +139,20 @@ test('HTTP garbage and HTTP without end', async () => {
 });
 
 test('what says nothing, says it slowly or says half is closed within its five seconds, without a byte', async () => {
-  const starts: (Buffer | 'tls')[] = [
-    Buffer.alloc(0), PREFACE.subarray(0, 1), PREFACE.subarray(0, 7), Buffer.from('16030100', 'hex'), Buffer.from('1603010200010001fc0303', 'hex'), 'tls',
+  const halfHello = Buffer.from('1603010200010001fc0303', 'hex');
+  const starts: (Buffer | 'tls' | 'unix')[] = [
+    Buffer.alloc(0), PREFACE.subarray(0, 1), PREFACE.subarray(0, 7), Buffer.from('16030100', 'hex'), halfHello, 'tls', 'unix',
   ];
   const began = performance.now();
-  const closings = starts.filter((start) => start !== 'tls' || certificate !== null).map(async (start) => {
+  const closings = starts.filter((start) => certificate !== null || (start !== 'tls' && start !== 'unix')).map(async (start) => {
     if (start === 'tls') {
       const secure = connectTls({ port: server.port, host: '127.0.0.1', rejectUnauthorized: false });
       secure.on('error', () => undefined);
       return { answer: await untilClosed(secure), afterMs: performance.now() - began };
     }
-    const socket = await open(server);
-    socket.write(start);
+    const socket = start === 'unix' ? connectTcp(unixSocket) : await open(server);
+    socket.on('error', () => undefined);
+    socket.write(start === 'unix' ? halfHello : start);
     return { answer: await untilClosed(socket), afterMs: performance.now() - began };
   });
   const dripping = (async () => {

@@ -466,6 +466,34 @@ test('a restore that failed at any step can be asked for again at once, under an
   }
 });
 
+test('a restore that failed halfway waits at the next start where its name was given to another log meanwhile', async () => {
+  const { world, client } = await ready();
+  await client.createLog('name');
+  await client.produce('name', records('old'));
+  await client.deleteLog('name');
+  const restoreUid = Buffer.from(world.node.logs.trash.list('name')[0]!.uid, 'hex');
+  world.disk.failNext('rename', 'EIO', /^logs\/restore-/);
+  assert.is.not((await client.createLog('name', { restoreUid })).code, 'OK');
+  assert.is((await client.createLog('name')).code, 'OK');
+  await client.produce('name', records('new'));
+
+  const after = await world.crash({ keep: 'all' });
+  const reader = await after.connect();
+  assert.equal(valuesOf((await reader.fetch('name')).value.batches), ['0:new']);
+  const [left, ...others] = [...after.node.logs.leftOut];
+  assert.equal(others, []);
+  assert.match(left![0], /^logs\/restore-/);
+  assert.is(left![1], 'it cannot be restored under its name');
+  // The name is free again: the next start brings it back.
+  await reader.deleteLog('name');
+  await after.stop();
+  const last = await World.start({ disk: after.disk, clock: after.clock });
+  const again = await last.connect();
+  assert.equal(valuesOf((await again.fetch('name')).value.batches), ['0:old']);
+  assert.equal([...last.node.logs.leftOut], []);
+  await last.stop();
+});
+
 test('a log that is deleted while a request opens its files is not found', async () => {
   const ends: (() => void)[] = [];
   let held = false;
