@@ -36,4 +36,10 @@ export class FullDisk {
     events.lost(Math.max(cut.sentIndex, lastIndex) + 1, ErrorCode.STORAGE_FULL);
     events.lost(commitIndex + 1, ErrorCode.LEADERSHIP_LOST);
   }
+
+  /** The cut cannot be made: what waited for it is unknown. */
+  abandon(events: GroupEvents | null, commitIndex: Index): void {
+    if (this.#cut?.wasLeading === true) events?.lost(commitIndex + 1, ErrorCode.LEADERSHIP_LOST);
+    this.#cut = null;
+  }
 }

@@ -12,8 +12,7 @@ import { RaftDriver } from '../raft/driver/driver.ts';
 import type { DriverSink } from '../raft/driver/ports.ts';
 import type { CatchUp, Fault, IdleChange, RoleChange } from '../raft/effects.ts';
 import type { TransferRefusal } from '../raft/transfer.ts';
-import type { Index, ReplicaId, Term } from '../raft/types.ts';
-import { NOBODY } from '../raft/types.ts';
+import { NOBODY, type Index, type ReplicaId, type Term } from '../raft/types.ts';
 import { isDiskFull } from '../index/disk.ts';
 import type { DiskError } from '../index/disk.ts';
 import { Latch } from '../segment/latch.ts';
@@ -263,6 +262,7 @@ export class RaftGroup implements Group, DriverSink, LogEvents {
     this.#feed.ended ||= broken;
     this.#say();
     this.driver.stop();
+    this.#full.abandon(this.events, this.commitIndex);
     this.#wake();
   }
 

@@ -291,6 +291,19 @@ test('a full disk under a leader: what nobody was sent is STORAGE_FULL, and neve
   await cluster.stop();
 });
 
+test('a full disk that then fails to be cut back: what waited for the cut is LEADERSHIP_LOST at once', async () => {
+  const { cluster, leader } = await Cluster.led();
+  await cluster.converge();
+  cluster.isolate(leader.number);
+  const client = await leader.connect();
+  leader.disk.failNext('writeNow', 'ENOSPC', /\.seg$/);
+  leader.disk.failNext('truncate', 'EIO', /\.seg$/);
+  const id = client.sendProduce(LOG, records('x'));
+  await cluster.settle();
+  assert.is(client.produced(id)?.code, 'LEADERSHIP_LOST');
+  await cluster.stop();
+});
+
 test('a linearizable read at a leader that is cut off is never answered with data', async () => {
   const { cluster, leader: old } = await Cluster.led();
   cluster.isolate(old.number);
