@@ -196,7 +196,7 @@ export class World implements ClientWorld {
     for (const node of this.nodes) if (node.process === null) node.start();
     for (const client of this.#clients) client.draining = true;
     const busy = (): SimClient[] => this.#clients.filter((client) => !client.settled);
-    await this.#until(() => busy().length === 0, LIVENESS_BOUND_US, () => `${busy().map(({ name }) => name).join(', ')} did not come to rest`);
+    await this.#until(() => this.#clients.every((client) => client.settled), LIVENESS_BOUND_US, () => `${busy().map(({ name }) => name).join(', ')} did not come to rest`);
     for (const client of this.#clients) client.link.close();
     const words = this.logs.map((ref) => new LastWord(this, `last-word-${ref.name}`, this.#prng.fork(), ref));
     await this.#until(() => words.every(({ done }) => done), LIVENESS_BOUND_US, () => words.filter(({ done }) => !done).map(({ name, why }) => `${name}: ${why}`).join(', '));

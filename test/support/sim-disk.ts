@@ -142,8 +142,7 @@ export class SimDisk implements Disk {
     const node = new SimFileNode();
     node.write(bytes, 0);
     node.endSync(node.beginSync());
-    this.media.root.entries.set(name, node);
-    this.media.root.durable.set(name, node);
+    this.media.place(name, node);
   }
 
   /** A file or a folder is gone, for certain and without anybody's doing. */

@@ -40,9 +40,13 @@ function wholeSector(bytes: Uint8Array, from: number): Uint8Array {
   return content[0] === 0 && Buffer.compare(content, ZEROS) === 0 ? ZEROS.subarray(0) : newSector(content);
 }
 
+const LOOP_SIZE_MAX = 96;
+
 /** Copies part of a sector. */
 function copySector(sector: Uint8Array, within: number, take: number, target: Uint8Array, at: number): void {
-  target.set(take === SECTOR_SIZE ? sector : sector.subarray(within, within + take), at);
+  // A view costs more than these few bytes.
+  if (take <= LOOP_SIZE_MAX) for (let i = 0; i < take; i++) target[at + i] = sector[within + i]!;
+  else target.set(take === SECTOR_SIZE ? sector : sector.subarray(within, within + take), at);
 }
 
 export interface SectorState {
@@ -140,9 +144,11 @@ export class SimFileNode {
   truncate(size: number): void {
     const first = Math.floor(size / SECTOR_SIZE);
     const within = size % SECTOR_SIZE;
-    const numbers = [...new Set([...this.durable.keys(), ...this.dirty.keys()])].sort((a, b) => a - b);
-    for (const number of numbers) {
-      if (number < first || !this.isAllocated(number)) continue;
+    const numbers = new Set<number>();
+    for (const number of this.durable.keys()) if (number >= first) numbers.add(number);
+    for (const number of this.dirty.keys()) if (number >= first) numbers.add(number);
+    for (const number of [...numbers].sort((a, b) => a - b)) {
+      if (!this.isAllocated(number)) continue;
       if (number === first && within > 0) {
         const next = newSector(this.sector(number));
         next.fill(0, within);
@@ -286,6 +292,8 @@ interface NameChange {
 
 export class SimMedia {
   root = new SimFolderNode();
+  /** What `files` found, until a name changes. */
+  private found: readonly (readonly [string, SimFileNode])[] | null = null;
   /** In the order they were made; those at the front that are synced are folded into `durable`. */
   private changes: NameChange[] = [];
 
@@ -294,6 +302,7 @@ export class SimMedia {
   }
 
   change(deltas: NameDelta[]): void {
+    this.found = null;
     for (const { folder, name, node } of deltas) setName(folder.entries, name, node);
     this.changes.push({ deltas, unsynced: new Set(deltas.map((delta) => delta.folder)) });
   }
@@ -305,15 +314,24 @@ export class SimMedia {
     }
   }
 
+  /** A file is there, for certain and without anybody's doing. */
+  place(name: string, node: SimFileNode): void {
+    this.found = null;
+    this.root.entries.set(name, node);
+    this.root.durable.set(name, node);
+  }
+
   /** A name is gone, for certain and without anybody's doing. */
   vanish(folder: SimFolderNode, name: string): void {
+    this.found = null;
     folder.entries.delete(name);
     folder.durable.delete(name);
     for (const change of this.changes) change.deltas = change.deltas.filter((delta) => delta.folder !== folder || delta.name !== name);
   }
 
   /** Every file that a name leads to now, with its path, in path order. */
-  files(): [string, SimFileNode][] {
+  files(): readonly (readonly [string, SimFileNode])[] {
+    if (this.found !== null) return this.found;
     const found: [string, SimFileNode][] = [];
     const visit = (folder: SimFolderNode, prefix: string): void => {
       for (const name of [...folder.entries.keys()].sort()) {
@@ -323,7 +341,7 @@ export class SimMedia {
       }
     };
     visit(this.root, '');
-    return found;
+    return (this.found = found);
   }
 
   /** After a process crash: the page cache and what was unsynced stay as they are. */
