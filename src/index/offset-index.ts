@@ -14,6 +14,7 @@
 // index are verified against their seal before the first lookup in them.
 import { assert } from '../wire/assert.ts';
 import { crc32 } from '../wire/checksum.ts';
+import { mut } from '../wire/mut.ts';
 import type { Disk } from './disk.ts';
 import { BLOCK_SIZE, MappedFile } from './mapped-file.ts';
 
@@ -85,7 +86,8 @@ export class OffsetIndex {
     count: number,
   ): Promise<OffsetIndex | null> {
     const file = await MappedFile.open(disk, path, blocksFor(count));
-    return file === null ? null : new OffsetIndex(file, firstIndex, firstOffset, firstMs, count);
+    const entries = mut('index-trusted-by-length') && file !== null ? file.blockCount * ENTRIES_PER_BLOCK : count;
+    return file === null ? null : new OffsetIndex(file, firstIndex, firstOffset, firstMs, entries);
   }
 
   /** Whether an entry with these values can be stored; if not, the segment must roll. */
@@ -282,6 +284,7 @@ export class OffsetIndex {
     const view = this.file.view(block);
     const entryCount = this.entriesIn(block);
     if (view.getUint32(0) !== INDEX_MAGIC) return false;
+    if (mut('index-trusted-by-length')) return true;
     if (view.getUint16(12) !== INDEX_VERSION) return false;
     if (view.getUint32(4) !== entryCount) return false;
     return view.getUint32(8) === crc32(this.file.bytes(block), HEAD_SIZE, HEAD_SIZE + entryCount * ENTRY_SIZE);

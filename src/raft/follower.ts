@@ -21,7 +21,7 @@ export function handleAppend(s: RaftState, message: Append): void {
     reject(s, message);
     return;
   }
-  if (mut('append-cuts-what-follows') && message.toIndex > s.commitIndex && message.toIndex < s.log.lastIndex) {
+  if (message.toIndex < s.log.lastIndex && ((mut('append-cuts-what-follows') && message.toIndex > s.commitIndex) || mut('truncate-below-commit'))) {
     s.log.truncateAfter(message.toIndex);
     s.verifiedIndex = Math.min(s.verifiedIndex, message.toIndex);
     s.out.log.push({ kind: 'truncate', afterIndex: message.toIndex, generation: s.log.generation });
@@ -116,7 +116,7 @@ function sendAck(s: RaftState): void {
 export function handleHeartbeat(s: RaftState, message: Heartbeat): void {
   s.electionElapsedMs = 0;
   if (s.serving === 'stopped') return;
-  if (message.commitIndex > s.log.lastIndex) {
+  if (message.commitIndex > s.log.lastIndex && !mut('follower-commits-unverified')) {
     // The leader heard an ack for entries that are not here: this replica has forgotten promises,
     // and may have forgotten others. It must not vote again under this identity (DESIGN §4).
     s.serving = 'lost';
@@ -124,7 +124,7 @@ export function handleHeartbeat(s: RaftState, message: Heartbeat): void {
     return;
   }
   // What it acked in this term is as the leader has it.
-  if (message.commitIndex > s.verifiedIndex) s.verifiedIndex = message.commitIndex;
+  if (message.commitIndex > s.verifiedIndex && !mut('follower-commits-unverified')) s.verifiedIndex = message.commitIndex;
   followCommit(s, message.commitIndex);
   const idle = message.idle && isQuiet(s) && message.commitIndex === s.commitIndex;
   if (idle) s.asleep = true;

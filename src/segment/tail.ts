@@ -271,6 +271,7 @@ export class Tail {
     this.lastIndex = end.index;
     this.lastTerm = end.term;
     if (!mut('offsets-go-on-after-a-cut')) this.nextOffset = end.nextOffset;
+    if (mut('offsets-used-again-after-a-cut')) this.nextOffset = segment.firstOffset;
     this.lastAppendTime = end.appendTime;
     this.terms.truncate(from);
     this.recount();

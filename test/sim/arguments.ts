@@ -1,4 +1,5 @@
 // What may stand on the simulator's command line, and its help. It starts nothing.
+import { SEEDS_MAX } from './mutants-table.ts';
 import type { OptionWishes } from './options.ts';
 import { FAULT_KINDS } from './options.ts';
 import type { FaultKind } from './options.ts';
@@ -20,7 +21,7 @@ what is told
   --quiet            no line per world
 planted bugs
   --mutant NAME      switch one on
-  --mutants          look for each in up to 200 seeds; with --mutant a,b only for these
+  --mutants          look for each in up to 200 seeds, or in --seeds K; with --mutant a,b only for these
   --from-table       with --mutants: each with the seed that the table of docs/testing.md names
 how it is run
   --node PATH        on another Node
@@ -68,7 +69,7 @@ export function parseArguments(words: readonly string[], planted: readonly strin
   return {
     seed: list[0]!,
     list,
-    seeds: values.has('seeds') ? wholeNumber('seeds', text('seeds'), 1) : 1,
+    seeds: values.has('seeds') ? wholeNumber('seeds', text('seeds'), 1) : values.has('mutants') ? SEEDS_MAX : 1,
     minutes: values.has('minutes') ? positive('minutes', text('minutes')) : 0,
     nodeCount: nodes === 'all' ? 1 : Number(nodes),
     allSizes: nodes === 'all',

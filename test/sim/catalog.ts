@@ -21,8 +21,8 @@ import type { LogPlan } from './options.ts';
 import { WALL_START_MS } from './node/sim-clock.ts';
 import type { SimNode } from './node/sim-node.ts';
 
-/** Between two looks at what there is and what should be. */
-const STEP_US = 200_000;
+/** Between two looks at what there is and what should be; it differs from world to world. */
+const STEPS_US: readonly number[] = [20_000, 200_000];
 /** A call into a node is given up after so long: its process may have ended in it. */
 const CALL_MAX_US = 3_000_000;
 
@@ -50,10 +50,15 @@ export class Catalog {
   readonly logs = new Map<string, SharedLog>();
   readonly #world: CatalogWorld;
   readonly #prng: Prng;
+  readonly #stepUs: number;
+  /** How often it asks for the next change too early: before the last one is answered, before a learner is ready. */
+  readonly #hasteChance: number;
 
   constructor(world: CatalogWorld, prng: Prng) {
     this.#world = world;
     this.#prng = prng;
+    this.#stepUs = prng.pick(STEPS_US);
+    this.#hasteChance = prng.pick([0, 0.3]);
   }
 
   /** Founds a log on these nodes, which are up. Rejects when one of them cannot make it. */
@@ -75,7 +80,7 @@ export class Catalog {
 
   /** Looks after all logs from now on. */
   begin(): void {
-    this.#world.scheduler.after(STEP_US, () => {
+    this.#world.scheduler.after(this.#stepUs, () => {
       for (const log of this.logs.values()) this.#step(log);
       this.begin();
     });
@@ -188,7 +193,7 @@ export class Catalog {
     const learner = learners.find(({ replicaId }) => wished.has(replicaId));
     if (learner !== undefined) {
       const ready = leader.peers.some(({ replicaId, caughtUp }) => replicaId === learner.replicaId && caughtUp);
-      return ready ? { kind: 'promote', replicaId: learner.replicaId } : null;
+      return ready || this.#prng.chance(this.#hasteChance) ? { kind: 'promote', replicaId: learner.replicaId } : null;
     }
     return stale.length === 0 ? null : { kind: 'remove', replicaId: stale[0]!.replicaId };
   }
@@ -202,6 +207,7 @@ export class Catalog {
     if (group === null) return;
     const what = change.kind === 'addLearner' ? `add learner ${change.member.replicaId}` : `${change.kind} ${change.replicaId}`;
     this.#call(log, `${log.name}: ${what}`, group.changeConfig(leader.config.index, change));
+    if (this.#prng.chance(this.#hasteChance)) log.busyUntilUs = 0;
   }
 
   #groupOf(log: SharedLog, leader: RaftNode): RaftGroup | null {

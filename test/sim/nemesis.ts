@@ -8,6 +8,7 @@
 import type { LogReplica } from '../../src/replica/log-replica.ts';
 import { ErrorCode } from '../../src/wire/errors.ts';
 import type { Prng } from '../support/prng.ts';
+import type { DiskOperation } from '../support/sim-disk.ts';
 import { groupOf, replicaOn } from './catalog.ts';
 import type { Catalog, SharedLog } from './catalog.ts';
 import type { Counters } from './counters.ts';
@@ -40,6 +41,8 @@ export interface NemesisWorld {
 export class Nemesis {
   /** No new faults. */
   stopped = false;
+  /** Nodes that are to go down where they next cut their log: told the number of that disk operation. */
+  readonly #atCut = new Map<SimNode, (operation: number) => void>();
   readonly #world: NemesisWorld;
   readonly #prng: Prng;
 
@@ -108,14 +111,13 @@ export class Nemesis {
       case 'pause':
       case 'freeze':
         counters.pauses++;
-        node.pause(kind === 'freeze');
-        return scheduler.after(prng.between(10_000, 3 * SECOND_US), () => node.resume());
+        return this.#pause(kind, this.#leaderOr(node, prng), prng);
       case 'clockJump': {
         counters.clockJumps++;
-        const ms = prng.pick([1, -1]) * prng.between(1, prng.pick([1000, 100_000, 2_000_000_000])) * prng.pick([1, 1, 5]);
+        const ms = prng.pick([1, 1, -1]) * prng.between(1, prng.pick([1000, 100_000, 2_000_000_000, 2_000_000_000])) * prng.pick([1, 1, 5]);
         say(`has its wall clock moved by ${ms} ms`);
         node.clock.jumpWall(ms);
-        if (prng.chance(0.5)) scheduler.after(prng.next(5 * SECOND_US), () => node.clock.correct());
+        if (prng.chance(0.5)) scheduler.after(prng.next(10 * SECOND_US), () => node.clock.correct());
         return;
       }
       case 'slowDisk':
@@ -133,13 +135,15 @@ export class Nemesis {
         const what = rotSomething(rotting, prng, history, weak.length > 0);
         if (what !== '') counters.bitRot++;
         if (what !== '') trace.say(TraceKind.FAULT, `${rotting.name} has bits rot in ${what}`);
+        // What is in memory hides it until the next start.
+        if (what !== '' && weak.length > 0 && prng.chance(0.3)) this.#crashSoon(rotting, prng, 'process');
         return;
       }
       case 'reset':
         return this.#world.trace.say(TraceKind.FAULT, `${node.dropConnections(prng)} connections are reset`);
       case 'partition':
       case 'clog':
-        return this.#netFault(kind, node, prng);
+        return this.#netFault(kind, this.#leaderOr(node, prng), prng);
       case 'transfer':
         return this.#transfer(prng);
       case 'move':
@@ -148,6 +152,23 @@ export class Nemesis {
       case 'logGone':
         return this.#loseData(kind, prng.pick(this.#world.weak), prng);
     }
+  }
+
+  /** Sometimes it is cut off from the others meanwhile, and a little longer: it wakes up and knows of nothing. */
+  #pause(kind: 'pause' | 'freeze', node: SimNode, prng: Prng): void {
+    const { network, nodes, scheduler } = this.#world;
+    const us = prng.between(10_000, 3 * SECOND_US);
+    node.pause(kind === 'freeze');
+    scheduler.after(us, () => node.resume());
+    if (nodes.length === 1 || prng.chance(0.4)) return;
+    const others = nodes.filter((other) => other !== node).map(({ name }) => name);
+    network.partition([node.name], others, 'both');
+    scheduler.after(us + prng.between(200_000, SECOND_US), () => {
+      for (const other of others) {
+        network.open(node.name, other);
+        network.open(other, node.name);
+      }
+    });
   }
 
   /** Now, or in the middle of what comes: after so many more disk operations. */
@@ -159,11 +180,23 @@ export class Nemesis {
       node.crash({ mode, keep });
     };
     if (prng.chance(0.4)) return crash();
-    const { incarnation, disk } = node;
-    const target = disk.operationCount + prng.between(1, 30);
-    node.haltAt(target, () => {
+    const { incarnation } = node;
+    const haltAt = (operation: number): void => node.haltAt(operation, () => {
       if (node.incarnation === incarnation) crash();
     });
+    if (this.#world.nodes.length === 1 || prng.chance(0.7)) return haltAt(node.disk.operationCount + prng.between(1, 30));
+    this.#atCut.set(node, (operation) => {
+      this.#atCut.delete(node);
+      if (node.incarnation === incarnation && !this.stopped) haltAt(operation + prng.between(1, 4));
+    });
+  }
+
+  /** A node's disk is about to do something; called by the world. */
+  operation(node: SimNode, { call, path, number }: DiskOperation): void {
+    const cut = call === 'truncate' ? this.#atCut.get(node) : undefined;
+    if (cut === undefined) return;
+    // Of a log that is open: one that is being opened or closed only gets rid of what it never counted.
+    for (const { uid, replica } of node.node?.logs.slots() ?? []) if (replica !== null && path.includes(uid)) cut(number);
   }
 
   #diskErrors(node: SimNode, prng: Prng, say: (text: string) => void): void {
@@ -189,23 +222,35 @@ export class Nemesis {
   #netFault(kind: 'partition' | 'clog', node: SimNode, prng: Prng): void {
     const { network, counters, clientNames, nodes, scheduler, trace } = this.#world;
     const others = [...clientNames, ...nodes.filter((other) => other !== node).map((other) => other.name)];
-    const chosen = others.filter(() => prng.chance(0.5));
-    const us = prng.between(50_000, 5 * SECOND_US);
+    // A machine that is sick all over: what it was writing is still under way when the others have gone on.
+    const sick = kind === 'partition' && nodes.length > 1 && prng.chance(0.3);
+    const chosen = others.filter((other) => prng.chance(0.5) || (sick && nodes.some(({ name }) => name === other)));
+    const us = sick ? prng.between(600_000, 2 * SECOND_US) : prng.between(50_000, 5 * SECOND_US);
     counters.partitions++;
     if (kind === 'clog') {
       trace.say(TraceKind.FAULT, `${node.name} is clogged for ${chosen.length} hosts`);
       for (const other of chosen) network.clog(prng.chance(0.5) ? other : node.name, node.name === other ? '' : prng.chance(0.5) ? node.name : other, us);
       return;
     }
-    const direction = prng.pick(['both', 'both', 'toLeft', 'toRight'] as const);
+    const direction = sick ? 'both' : prng.pick(['both', 'both', 'toLeft', 'toRight'] as const);
     trace.say(TraceKind.FAULT, `${node.name} is cut off from ${chosen.length} hosts, ${direction}`);
     network.partition([node.name], chosen, direction);
+    if (sick) node.pace.slowness = prng.pick([1000, 4000]);
+    if (sick) scheduler.after(us + prng.next(SECOND_US), () => (node.pace.slowness = 1));
     scheduler.after(us, () => {
       for (const other of chosen) {
         network.open(node.name, other);
         network.open(other, node.name);
       }
     });
+  }
+
+  /** Often a node that leads: the others must go on without it, and it without them. */
+  #leaderOr(node: SimNode, prng: Prng): SimNode {
+    const { catalog, nodes } = this.#world;
+    if (nodes.length === 1 || prng.chance(0.5)) return node;
+    const leader = catalog.leader(prng.pick([...catalog.logs.values()]));
+    return nodes.find(({ nodeId }) => nodeId === leader?.leaderNode) ?? node;
   }
 
   #transfer(prng: Prng): void {

@@ -136,7 +136,7 @@ function drawLogs(prng: Prng, nodeCount: number): LogPlan[] {
 }
 
 function plan(name: string, prng: Prng, durability: number, fenced: boolean): Omit<LogPlan, 'replication'> {
-  const retainMs = prng.chance(0.25) ? prng.between(1000, 8000) : 0;
+  const retainMs = prng.chance(0.4) ? prng.between(1000, 8000) : 0;
   const retainBytes = prng.chance(0.15) ? prng.between(200_000, 3_000_000) : 0;
   // `default` is made by the node itself.
   const settable = name !== 'default';

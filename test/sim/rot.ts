@@ -102,7 +102,7 @@ function rotSegment(node: SimNode, prng: Prng, paths: readonly string[]): string
     end = Math.min(slots[0].end.position, slots[1].end.position);
   }
   if (end <= SEGMENT_HEAD_SIZE) return '';
-  return prng.chance(0.05) && end === bytes.length ? flip(node, prng, path, 0, 512) : flip(node, prng, path, SEGMENT_HEAD_SIZE, end);
+  return prng.chance(0.2) && end === bytes.length ? flip(node, prng, path, 0, 512) : flip(node, prng, path, SEGMENT_HEAD_SIZE, end);
 }
 
 /** Both slots of a mark, or the newest records of both copies of raft-state: how far it had promised is lost. */

@@ -6,9 +6,12 @@
 // Invariant: nothing here, nor in anything it makes, reads a real clock, a real random source or a timer.
 import { Durability } from '../../src/wire/ops.ts';
 import { Prng } from '../support/prng.ts';
+import type { DiskOperation } from '../support/sim-disk.ts';
 import { AppendTime } from './checkers/i11-append-time.ts';
 import { AckedPresent } from './checkers/i07-acked-present.ts';
+import { Ages } from './checkers/ages.ts';
 import { BrokenFrames } from './checkers/i10-broken-frames.ts';
+import { DurableLogs } from './checkers/durable-logs.ts';
 import { DurablePromises } from './checkers/i03-durable-promises.ts';
 import { EqualStates } from './checkers/equal-states.ts';
 import { DenseOffsets } from './checkers/i08-dense-offsets.ts';
@@ -16,7 +19,12 @@ import { Fences } from './checkers/fences.ts';
 import { IndexEntries } from './checkers/i09-index-entries.ts';
 import { LogMatching } from './checkers/i04-log-matching.ts';
 import { NoEffect } from './checkers/i12-no-effect.ts';
+import { KeptPromises } from './checkers/kept-promises.ts';
+import { OneChange } from './checkers/one-change.ts';
+import { Marks } from './checkers/marks.ts';
 import { OneLeader } from './checkers/i01-one-leader.ts';
+import { OnMajority } from './checkers/on-majority.ts';
+import { Installed } from './checkers/installed.ts';
 import { Order } from './checkers/i06-order.ts';
 import { OwnTermCommits } from './checkers/i05-own-term-commits.ts';
 import { TermsRise } from './checkers/i02-terms-rise.ts';
@@ -85,9 +93,11 @@ export class World implements ClientWorld {
     this.network = new Network(this.scheduler, this.#prng.fork(), options.network);
     this.batchBytesMax = 64 * 1024;
     const matching = new LogMatching();
-    const promises = new DurablePromises((...entry) => matching.note(...entry));
+    const disks = new DurableLogs((...entry) => matching.note(...entry));
+    const majority = new OnMajority(disks);
     const checkers = [
-      new OneLeader(), new TermsRise(), promises, matching, new OwnTermCommits(matching), new Order(), new EqualStates(), new AckedPresent(), new DenseOffsets(), new IndexEntries(), new BrokenFrames(),
+      new OneLeader(), new TermsRise(), new DurablePromises(disks), matching, new OwnTermCommits(matching), majority, new OneChange(matching, majority),
+      new KeptPromises(), new Installed(), new Marks(), new Ages(options, () => this.scheduler.nowUs, () => this.nodes[0]!.clock), new Order(), new EqualStates(), new AckedPresent(), new DenseOffsets(), new IndexEntries(), new BrokenFrames(),
       new AppendTime(), new NoEffect(), new TrueRefusals(), new Fences(), this.#figures,
     ];
     const durabilityOf = (name: string): number => options.logs.find((plan) => plan.name === name)?.durability ?? Durability.FSYNC;
@@ -301,7 +311,7 @@ export class World implements ClientWorld {
       down: (gone) => this.#nemesis.wentDown(gone),
       crashed: (_node, error) => this.failed(error),
       logged: () => {},
-      operation: (owner, operation) => this.#figures.operation(operation, owner.node !== null),
+      operation: (owner, operation) => this.#diskOperation(owner, operation),
     }, clusterId === null ? null : this.#peers);
     node.clock.driftPpm = options.driftPpm;
     return node;
@@ -323,6 +333,17 @@ export class World implements ClientWorld {
   #watchMessage(from: SimNode, message: Buffer): void {
     try {
       this.history.watch.message(from, message);
+    } catch (error) {
+      this.failed(error);
+    }
+  }
+
+  #diskOperation(node: SimNode, operation: DiskOperation): void {
+    this.#figures.operation(operation, node.node !== null);
+    this.#nemesis.operation(node, operation);
+    if (operation.call !== 'rename' && operation.call !== 'truncate') return;
+    try {
+      this.history.watch.reshapes(node, operation);
     } catch (error) {
       this.failed(error);
     }

@@ -321,6 +321,18 @@ export class SimMedia {
     this.root.durable.set(name, node);
   }
 
+  /** The file that a path leads to now; null when there is none. */
+  file(path: string): SimFileNode | null {
+    let node: SimNode | undefined = this.root;
+    for (const name of path.split('/')) node = node?.kind === 'folder' ? node.entries.get(name) : undefined;
+    return node?.kind === 'file' ? node : null;
+  }
+
+  /** Whether no power cut can change what names a folder has. */
+  namesAreSynced(folder: SimFolderNode): boolean {
+    return !this.changes.some((change) => change.unsynced.size > 0 && change.deltas.some((delta) => delta.folder === folder));
+  }
+
   /** A name is gone, for certain and without anybody's doing. */
   vanish(folder: SimFolderNode, name: string): void {
     this.found = null;

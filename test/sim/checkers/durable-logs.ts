@@ -9,8 +9,8 @@ import type { SimNode } from '../node/sim-node.ts';
 const SEGMENT_HEAD = 4096;
 const SEGMENT_PATH = /\/\d{8}\/\d{20}\.seg$/;
 
-/** An entry of a log, as it lies on a disk. */
-export type EntrySeen = (uid: string, index: number, term: number, headerCrc: number, where: string) => void;
+/** An entry of a log, as it lies on a disk. `termBefore`: of the entry before it, −1 = not known. */
+export type EntrySeen = (uid: string, index: number, term: number, termBefore: number, headerCrc: number, where: string) => void;
 
 interface Place {
   /** Another one after a restart, and after a snapshot was installed. */
@@ -20,8 +20,9 @@ interface Place {
   /** Of the file. */
   firstIndex: number;
   position: number;
-  /** The last entry that was found. */
+  /** The last entry that was found, and its term; −1 = not known. */
   index: number;
+  term: number;
 }
 
 export class DurableLogs {
@@ -52,7 +53,7 @@ export class DurableLogs {
     const generation = log?.generation ?? -1;
     let place = this.#places.get(key);
     if (place === undefined || place.log !== log || place.generation !== generation) {
-      place = { log, generation, file: null, firstIndex: 0, position: 0, index: 0 };
+      place = { log, generation, file: null, firstIndex: 0, position: 0, index: 0, term: -1 };
       this.#places.set(key, place);
     }
     return place;
@@ -81,6 +82,7 @@ export class DurableLogs {
     place.file = best;
     place.firstIndex = bestFirst;
     place.position = SEGMENT_HEAD;
+    if (place.index !== bestFirst - 1) place.term = -1;
     place.index = bestFirst - 1;
     return true;
   }
@@ -96,7 +98,9 @@ export class DurableLogs {
     if (head.readUInt32BE(batch.AT_MAGIC) !== batch.BATCH_MAGIC) return false;
     place.index++;
     place.position += size;
-    this.#seen(uid, place.index, batch.batchTerm(head, 0), head.readUInt32BE(batch.AT_HEADER_CRC), node.name);
+    const term = batch.batchTerm(head, 0);
+    this.#seen(uid, place.index, term, place.term, head.readUInt32BE(batch.AT_HEADER_CRC), node.name);
+    place.term = term;
     return true;
   }
 }

@@ -1,5 +1,5 @@
 // I3: a vote or an append ack leaves only after its state is durable. Watched where a message leaves: the
-// disk is asked what a power cut at this moment would leave of it.
+// disk is asked what a power cut at this moment would leave of it. And a vote is given once in a term.
 import { JOURNAL_PATHS } from '../../../src/segment/journal.ts';
 import { readRecord, RECORD_SIZE } from '../../../src/segment/journal-record.ts';
 import { MessageKind } from '../../../src/raft/types.ts';
@@ -7,17 +7,17 @@ import type { SimFileNode } from '../../support/sim-media.ts';
 import { demand } from '../core/failure.ts';
 import type { Checker } from '../history/watch.ts';
 import type { SimNode } from '../node/sim-node.ts';
-import { DurableLogs } from './durable-logs.ts';
-import type { EntrySeen } from './durable-logs.ts';
+import type { DurableLogs } from './durable-logs.ts';
 import { isGranted, kindOf, matchOf, receiverOf, senderOf, uidOf, votedTermOf } from './raft-frame.ts';
 
 export class DurablePromises implements Checker {
   readonly rule = 'I3';
   readonly #logs: DurableLogs;
+  /** By log, replica and term: for whom it voted. */
+  readonly #votes = new Map<string, number>();
 
-  /** `seen` is told of every entry that is found on a disk. */
-  constructor(seen: EntrySeen) {
-    this.#logs = new DurableLogs(seen);
+  constructor(logs: DurableLogs) {
+    this.#logs = logs;
   }
 
   message(from: SimNode, frame: Buffer): void {
@@ -36,6 +36,10 @@ export class DurablePromises implements Checker {
   #vote(from: SimNode, frame: Buffer, candidate: number): void {
     const uid = uidOf(frame);
     const term = votedTermOf(frame);
+    const key = `${uid} ${senderOf(frame)} ${term}`;
+    const before = this.#votes.get(key) ?? candidate;
+    demand(before === candidate, this.rule, () => `${from.name} votes for ${candidate} in term ${term} of ${uid}, and had voted for ${before}`);
+    this.#votes.set(key, candidate);
     for (const path of JOURNAL_PATHS) {
       if (from.rotted.has(path)) continue;
       const stored = storedVote(from, path, uid, senderOf(frame));

@@ -53,7 +53,7 @@ export class Fetcher extends SimClient {
     const { prng, next } = this;
     const end = this.#ref.history.end;
     const waits = !this.#once && !this.draining && prng.chance(0.5);
-    const flags = prng.chance(0.3) || this.#once ? FETCH_LINEARIZABLE : 0;
+    const flags = prng.chance(0.5) || this.#once ? FETCH_LINEARIZABLE : 0;
     // Whoever asks another node for the present state must give it time to ask the leader.
     const patienceMs = flags !== 0 && this.world.nodes.length > 1 ? 300 : 0;
     const base = {

@@ -46,6 +46,8 @@ export class SequencedProducer extends SimClient {
   readonly #ref: LogRef;
   readonly #options: SequencedOptions;
   readonly #shared: NamedProducer;
+  /** It gives every batch little time, and sends it again while the first one may still be under way. */
+  readonly #impatient: boolean;
   #id = 0;
   #epoch = 0;
   #nextSeq = 0;
@@ -62,6 +64,7 @@ export class SequencedProducer extends SimClient {
     this.#ref = ref;
     this.#shared = shared;
     this.#options = options;
+    this.#impatient = world.nodes.length > 1 && prng.chance(0.4);
   }
 
   override get settled(): boolean {
@@ -127,16 +130,17 @@ export class SequencedProducer extends SimClient {
   #send(batch: SentBatch): void {
     const { bytes, fates } = batch;
     const id = this.#id;
+    const { asked } = this.#shared;
     batch.sendings++;
     batch.inFlight = true;
-    const timeoutMs = this.prng.chance(0.1) ? this.prng.between(1, 1000) : 0;
+    const timeoutMs = this.#impatient ? this.prng.between(50, 400) : this.prng.chance(0.1) ? this.prng.between(1, 1000) : 0;
     this.produce({ ref: this.#ref, fates, bytes, timeoutMs, sendings: batch.sendings }, (outcome) => {
       batch.inFlight = false;
-      if (id === this.#id && batch.epoch === this.#epoch) this.#answered(batch, outcome);
+      if (id === this.#id && batch.epoch === this.#epoch) this.#answered(batch, outcome, asked);
     });
   }
 
-  #answered(batch: SentBatch, outcome: Outcome<ProduceResponse>): void {
+  #answered(batch: SentBatch, outcome: Outcome<ProduceResponse>, asked: number): void {
     if (!outcome.ok) {
       if (outcome.code === ErrorCode.SEQ_GAP) this.#checkGap(outcome.error.detail.expectedSeq!);
       if (outcome.code === ErrorCode.SEQ_REUSED) this.#lostToPowerCut(`seq ${batch.seq} was given to nobody else`);
@@ -145,12 +149,20 @@ export class SequencedProducer extends SimClient {
     const { value } = outcome;
     const duplicate = (value.flags & PRODUCE_DUPLICATE) !== 0;
     if (duplicate) this.world.counters.duplicates++;
+    if (duplicate) this.#checkRemembered(batch.seq, value.baseOffset, asked);
     demand(!duplicate || batch.sendings > 1, 'producers', () => `${this.name}: seq ${batch.seq} was sent once and answered DUPLICATE`);
     batch.baseOffset = value.baseOffset;
     this.#open = this.#open.filter((other) => other !== batch);
     this.#acked.push(batch);
     if (this.#acked.length > KEPT_MAX) this.#acked.shift();
     this.#shared.acked(batch.epoch, batch.seq);
+  }
+
+  /** The server knows each of the last `window` batches; `asked` as it was when the request went out. */
+  #checkRemembered(seq: number, baseOffset: number, asked: number): void {
+    const alone = asked === this.#shared.asked && !this.#ref.history.soft;
+    const remembered = baseOffset !== NONE || seq < this.#nextSeq - this.#window;
+    demand(!alone || remembered, 'producers', () => `${this.name}: seq ${seq} is one of the last ${this.#window} below ${this.#nextSeq}, and was forgotten`);
   }
 
   #failed(code: number, retriable: boolean): void {
@@ -204,12 +216,15 @@ export class SequencedProducer extends SimClient {
 
   #probeAgain(old: SentBatch): void {
     const { baseOffset, fates } = old;
+    const id = this.#id;
+    const { asked } = this.#shared;
     old.sendings++;
     this.produce({ ref: this.#ref, fates, bytes: old.bytes, sendings: old.sendings }, (outcome) => {
       if (!outcome.ok) return;
       const { value } = outcome;
       demand((value.flags & PRODUCE_DUPLICATE) !== 0, 'producers', () => `${this.name}: seq ${old.seq} was acked, sent again, and not answered DUPLICATE`);
       this.world.counters.duplicates++;
+      if (id === this.#id && old.epoch === this.#epoch) this.#checkRemembered(old.seq, value.baseOffset, asked);
       const same = value.baseOffset === NONE || baseOffset === NONE || value.baseOffset === baseOffset;
       demand(same || this.#ref.history.soft, 'producers', () => `${this.name}: seq ${old.seq} was acked at ${baseOffset} and again at ${value.baseOffset}`);
     });

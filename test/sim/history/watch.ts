@@ -2,6 +2,7 @@
 // it. A checker only watches: it throws a Violation, and changes nothing in the world.
 //
 // Invariant: checkers see a fact before the history notes it, so that they can compare the two.
+import type { DiskOperation } from '../../support/sim-disk.ts';
 import type { SimNode } from '../node/sim-node.ts';
 import type { Fate } from './fate.ts';
 import type { LogHistory } from './log-history.ts';
@@ -87,6 +88,8 @@ export interface Checker {
   /** A node came up or something happened on it. */
   node?(node: SimNode): void;
   up?(node: SimNode): void;
+  /** A file is about to be renamed or cut. */
+  reshapes?(node: SimNode, operation: DiskOperation): void;
   /** Nothing moves any more; every log was read from its start to its end. */
   finish?(seen: EndSeen): void;
 }
@@ -130,6 +133,10 @@ export class Watch {
 
   node(node: SimNode): void {
     for (const checker of this.#node) checker.node!(node);
+  }
+
+  reshapes(node: SimNode, operation: DiskOperation): void {
+    for (const checker of this.checkers) checker.reshapes?.(node, operation);
   }
 
   up(node: SimNode): void {

@@ -2,6 +2,7 @@
 // monotonic one stands still while the machine under the node is stopped.
 //
 // Invariant: the monotonic clock never goes back while a process lives; it begins anew with each.
+import { CLOCK_JUMP_MS } from '../../../src/replica/clock.ts';
 import type { Clock } from '../../../src/replica/clock.ts';
 import type { Scheduler } from '../core/scheduler.ts';
 
@@ -17,6 +18,8 @@ export class SimClock implements Clock {
   #monotonicUs = 0;
   #frozenAtUs = 0;
   #wallUs = WALL_START_MS * 1000;
+  /** How far a node that believes steps of at most CLOCK_JUMP_MS is ahead of true time, and since when. */
+  readonly #beliefs: { readonly atUs: number; readonly aheadMs: number }[] = [{ atUs: 0, aheadMs: 0 }];
 
   constructor(scheduler: Scheduler) {
     this.#scheduler = scheduler;
@@ -37,6 +40,7 @@ export class SimClock implements Clock {
 
   jumpWall(ms: number): void {
     this.#wallUs += ms * 1000;
+    this.#step();
   }
 
   /** How far the wall clock is from true time, in milliseconds. */
@@ -44,10 +48,22 @@ export class SimClock implements Clock {
     return this.wallMs() - (WALL_START_MS + Math.floor(this.#scheduler.nowUs / 1000));
   }
 
+  /** How far a node that does as it should was ahead of true time at most, at or after `fromUs`. */
+  aheadMaxMs(fromUs: number): number {
+    let most = -Infinity;
+    for (let i = this.#beliefs.length - 1; i >= 0; i--) {
+      const { atUs, aheadMs } = this.#beliefs[i]!;
+      most = Math.max(most, aheadMs);
+      if (atUs <= fromUs) break;
+    }
+    return most;
+  }
+
   /** Brings the wall clock back to true time. */
   correct(): void {
     this.#settle();
     this.#wallUs = WALL_START_MS * 1000 + this.#scheduler.nowUs;
+    this.#step();
   }
 
   /** The machine stands still: from now on only the wall clock goes on, until it is thawed. */
@@ -65,6 +81,18 @@ export class SimClock implements Clock {
   restart(): void {
     this.#settle();
     this.#monotonicUs = 0;
+    // Its first reading is all that it has to go by.
+    this.#believe(this.wallErrorMs);
+  }
+
+  #step(): void {
+    // Nearly a minute may be one, as the two clocks drift.
+    const error = this.wallErrorMs;
+    if (Math.abs(error - this.#beliefs.at(-1)!.aheadMs) <= CLOCK_JUMP_MS + 1000) this.#believe(error);
+  }
+
+  #believe(aheadMs: number): void {
+    this.#beliefs.push({ atUs: this.#scheduler.nowUs, aheadMs });
   }
 
   #settle(): void {
