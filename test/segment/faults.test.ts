@@ -312,6 +312,27 @@ test('a newest segment whose first batch is damaged opens with what came behind 
   }
 });
 
+test('a segment in memory whose sync had failed is on disk before the next one is', async () => {
+  const options = { ...OPTIONS, durability: { mode: 'memory' as const } };
+  const disk = new SimDisk();
+  const log = await createLog(disk, options);
+  const model = new Model();
+  for (let i = 0; i < 4; i++) model.append(log, batchOf(`early ${i}`, 1, 600));
+  await log.whenIdle();
+  disk.failNext('sync', 'EIO');
+  await log.sync().catch(() => {});
+  const dead = disk.crash({ mode: 'process', keep: 'all' });
+  dead.clearFaults();
+  const again = await openLog(dead, options);
+  assert.is(again.lastIndex, 4);
+  while (again.rolledCount === 0) {
+    model.append(again, batchOf('late', 1, 600));
+    await again.whenIdle();
+  }
+  const last = await openLog(dead.crash({ keep: 'none' }), options);
+  assert.equal((await readAll(last)).slice(0, 4), model.entries.slice(0, 4));
+});
+
 test('what recovery cut off never comes back behind what is appended in its place', async () => {
   const disk = new SimDisk();
   const log = await createLog(disk);

@@ -29,5 +29,6 @@ export const KEPT_SEEDS: readonly KeptSeed[] = [
   { seed: 71096, nodes: 5, found: 'a second replica of a log could not go to the trash while the first lay there' },
   { seed: 80430, nodes: 3, found: 'a newest segment with a damaged first batch could not be opened with what came behind its mark' },
   { seed: 81158, nodes: 1, found: 'snapshots that the disk did not give for a moment were put aside, and what was trimmed was forgotten' },
+  { seed: 91245, nodes: 1, found: 'a segment of a log in memory was not on disk although the next one was' },
   { seed: 80378, nodes: 3, found: 'a start in a moment of failing reads took all of raft-state for lost' },
 ];

@@ -29,6 +29,8 @@ interface Scratch {
   busy: boolean;
   /** Deletions whose outcome is not known may still come: then it may be gone at any time. */
   mayGo: boolean;
+  /** Likewise creations: one whose connection broke may still be under way at a slow disk. */
+  mayCome: boolean;
 }
 
 export class Admin extends SimClient {
@@ -38,7 +40,7 @@ export class Admin extends SimClient {
   constructor(world: ClientWorld, name: string, prng: Prng, options: AdminOptions) {
     super(world, name, prng, options.thinkUs);
     this.#options = options;
-    for (let i = 0; i < options.scratchLogs; i++) this.#scratch.push({ name: `scratch-${i}`, state: 'absent', uid: null, busy: false, mayGo: false });
+    for (let i = 0; i < options.scratchLogs; i++) this.#scratch.push({ name: `scratch-${i}`, state: 'absent', uid: null, busy: false, mayGo: false, mayCome: false });
   }
 
   protected step(): void {
@@ -134,15 +136,20 @@ export class Admin extends SimClient {
       log.busy = false;
       if (outcome.ok) {
         log.state = 'present';
-        log.mayGo = false;
+        log.mayGo = log.mayCome = false;
         log.uid = Buffer.from(outcome.value.logUid);
         return;
       }
       demand(outcome.code !== ErrorCode.LOG_EXISTS || !sure, 'logs', () => `${log.name} was deleted, and cannot be made because it exists`);
       if (outcome.code === ErrorCode.LOG_EXISTS) {
         log.state = log.mayGo ? 'unsure' : 'present';
+        // Of one name one creation is under way at a time.
+        log.mayCome = false;
         log.uid = outcome.error.detail.logUid ?? null;
-      } else if (!outcome.noEffect) log.state = 'unsure';
+      } else if (!outcome.noEffect) {
+        log.state = 'unsure';
+        log.mayCome = true;
+      }
     });
   }
 
@@ -157,12 +164,12 @@ export class Admin extends SimClient {
       log.busy = false;
       if (outcome.ok) {
         demand(!wrongUid, 'logs', () => `${log.name} was deleted for a request that named another log_uid`);
-        log.state = 'absent';
+        log.state = log.mayCome ? 'unsure' : 'absent';
         log.uid = null;
         return;
       }
       demand(outcome.code !== ErrorCode.LOG_NOT_FOUND || !sure, 'logs', () => `${log.name} was made, and is not found`);
-      if (outcome.code === ErrorCode.LOG_NOT_FOUND) log.state = 'absent';
+      if (outcome.code === ErrorCode.LOG_NOT_FOUND) log.state = log.mayCome ? 'unsure' : 'absent';
       else if (outcome.code === ErrorCode.LOG_CHANGED) {
         demand(wrongUid || !sure, 'logs', () => `${log.name} has another log_uid than it was made with`);
         if (!wrongUid) log.uid = outcome.error.detail.logUid ?? null;
