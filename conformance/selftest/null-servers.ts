@@ -45,8 +45,12 @@ export const nullServers: readonly NullServer[] = [
 function answerAll(socket: net.Socket, payload: Buffer): void {
   let held = Buffer.alloc(0) as Buffer;
   let prefaced = false;
+  /** Bytes of a payload that are still to come and that nobody looks at. */
+  let skip = 0;
   socket.on('data', (chunk: Buffer) => {
-    held = Buffer.concat([held, chunk]);
+    const passed = Math.min(skip, chunk.length);
+    skip -= passed;
+    held = Buffer.concat([held, chunk.subarray(passed)]);
     if (!prefaced && held.length >= 8) {
       prefaced = true;
       held = held.subarray(8);
@@ -54,12 +58,13 @@ function answerAll(socket: net.Socket, payload: Buffer): void {
     }
     while (prefaced && held.length >= 12) {
       const length = held.readUInt32BE(0);
-      if (length < 8 || held.length < 4 + length) break;
+      if (length < 8) break;
       const head = Buffer.alloc(12);
       head.writeUInt32BE(8 + payload.length, 0);
       head[4] = held[4]!;
       head[5] = 1;
       held.copy(head, 8, 8, 12);
+      skip = Math.max(0, 4 + length - held.length);
       held = held.subarray(4 + length);
       if (socket.writable) socket.write(Buffer.concat([head, payload]));
     }
