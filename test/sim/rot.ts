@@ -31,6 +31,8 @@ export function rotSomething(node: SimNode, prng: Prng, history: History, severa
 const SEGMENT_PATH = /^logs\/[0-9a-f]{32}\/\d{8}\/\d{20}\.seg$/;
 
 function flip(node: SimNode, prng: Prng, path: string, from: number, to: number): string {
+  // A file that was made just now may be empty.
+  if (to <= from) return '';
   const position = prng.between(from, to - 1);
   node.disk.corrupt(path, position, 1 << prng.next(8));
   node.rotted.add(path);
