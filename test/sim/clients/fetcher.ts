@@ -28,14 +28,14 @@ export class Fetcher extends SimClient {
     this.#generation = ref.generation;
   }
 
-  /** A reader at the end of what is known has nothing left to read. */
   /** Whether an answer must reflect everything that was acknowledged before it was asked. */
   #isLinear(flags: number): boolean {
     return this.world.nodes.length === 1 || (flags & FETCH_LINEARIZABLE) !== 0;
   }
 
+  /** A request at the end, which may wait there, leaves nothing open: with several readers one always waits. */
   override get settled(): boolean {
-    return super.settled && (this.#once ? this.done : this.next >= this.#ref.history.end || this.#ref.history.damaged);
+    return this.#once ? this.done : this.next >= this.#ref.history.end || this.#ref.history.damaged;
   }
 
   protected step(): void {
