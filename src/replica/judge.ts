@@ -182,7 +182,7 @@ function judgeEarlier(
 /** An answer that rests on the whole log up to its last entry. */
 function refuse(view: Overlay, verdict: Verdict, code: number, detail: number): number {
   settle(verdict, code, mut('refusal-before-its-tail-commits') ? 0 : view.lastIndex, detail);
-  verdict.confirm = !mut('refusal-without-confirmation');
+  verdict.confirm = true;
   return code;
 }
 

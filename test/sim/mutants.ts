@@ -47,7 +47,6 @@ export const MUTANTS: readonly Mutant[] = [
   { name: 'stale-completion-accepted', nodes: 3, what: 'a completion of an older generation counts for the entries that are there now', needs: ['partition'] },
   { name: 'leader-cuts-its-log-and-stays', nodes: 3, what: 'a leader whose disk is full cuts its log and goes on in its term', needs: ['diskFull'] },
   { name: 'lease-answered-as-read', nodes: 3, what: 'a leader answers linearizable reads without asking the others', needs: ['freeze'] },
-  { name: 'refusal-without-confirmation', nodes: 3, what: 'a refusal rests on the state of a leader that may be replaced', needs: ['freeze'] },
   { name: 'catch-up-drops-an-acked-tail', nodes: 3, what: 'an installed snapshot takes away entries behind it that were acked', needs: ['rot'] },
   { name: 'installed-without-sync', nodes: 5, what: 'an installed snapshot counts before it is synced', needs: ['move'] },
   { name: 'learner-counted', nodes: 5, what: 'the copy of a learner counts towards the majority', needs: ['move'] },

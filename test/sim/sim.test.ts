@@ -10,7 +10,6 @@ import { buildSim, OUTPUT } from './build.mjs';
 import { Scheduler } from './core/scheduler.ts';
 import { Trace, TraceKind } from './core/trace.ts';
 import { KEPT_SEEDS } from './kept-seeds.ts';
-import { MUTANTS } from './mutants.ts';
 import { Network } from './net/network.ts';
 import type { Host } from './net/stream.ts';
 import { SimSocket } from './net/stream.ts';
@@ -114,12 +113,6 @@ test('a wrong argument is told in one line, and what there is can be asked for',
   const { code, output } = await sim('--help');
   assert.is(code, 0);
   assert.match(output, /^usage: node test\/sim\/run\.mjs/m);
-});
-
-test('the shipped file has no planted bug in it', () => {
-  const shipped = readFileSync('dist/sidelog.cjs', 'utf8');
-  assert.equal(MUTANTS.filter(({ name }) => shipped.includes(name)), []);
-  assert.not.ok(shipped.includes('sidelogMutant'));
 });
 
 /** The rule that seed 1 breaks. */
