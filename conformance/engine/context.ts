@@ -35,6 +35,8 @@ export interface RunState {
   readonly crashRounds: number;
   /** A start of the server that is under way because it was found dead. */
   revival: Promise<void> | null;
+  /** How often the suite has started the server. */
+  starts: number;
 }
 
 export interface ConnectOptions {
@@ -141,6 +143,7 @@ export class Context {
   async start(): Promise<void> {
     await this.repair();
     const printed = await this.hook('start');
+    this.run.starts++;
     const endpoint = this.target.endpoints[0]! as { port: number; pid: number | null; host: string };
     if (typeof printed.port === 'number') endpoint.port = printed.port;
     if (typeof printed.host === 'string') endpoint.host = printed.host;

@@ -22,7 +22,7 @@ export async function execute(target: Target, cases: readonly Case[], options: E
   const began = Date.now();
   const run: RunState = {
     target, scale: options.scale, seed: options.seed, transport: options.transport, features: new Map(), violations: [],
-    runId: (began % 0x1_0000_0000).toString(36) + (process.pid % 1296).toString(36), crashRounds: options.crashRounds, nameCount: 0, revival: null,
+    runId: (began % 0x1_0000_0000).toString(36) + (process.pid % 1296).toString(36), crashRounds: options.crashRounds, nameCount: 0, revival: null, starts: 0,
   };
   let results: CaseResult[] = [];
   let server = '';

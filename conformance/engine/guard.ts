@@ -13,7 +13,8 @@ export class Guard {
   private readonly run: RunState;
   private own: Context;
   private canary: Client | null = null;
-  private probeLog: string | null = null;
+  /** By the start of the server that they were made after: a restarted server may have lost them, which is for the cases about durability. */
+  private readonly probeLogs = new Map<number, string>();
   private readonly label: string;
 
   constructor(run: RunState, label: string) {
@@ -63,7 +64,7 @@ export class Guard {
   }
 
   async close(): Promise<void> {
-    if (this.probeLog !== null) await this.cleanUp([this.probeLog]);
+    await this.cleanUp([...this.probeLogs.values()]);
     await this.own.close();
   }
 
@@ -83,9 +84,11 @@ export class Guard {
     const mark = `probe ${t.caseId} ${performance.now()}`;
     try {
       const client = await this.own.ready({ label: 'liveness probe' });
-      this.probeLog ??= await this.own.log(client, { log: `probe-${this.run.runId}-${this.label}` });
-      const ack = await client.ok('PRODUCE', { log: this.probeLog, batch: batchOf(mark) });
-      const read = await client.ok('FETCH', { log: this.probeLog, value: ack.base_offset, max_bytes: 4096 });
+      const { starts } = this.run;
+      const log = this.probeLogs.get(starts) ?? (await this.own.log(client, { log: `probe-${this.run.runId}-${this.label}-${starts}` }));
+      this.probeLogs.set(starts, log);
+      const ack = await client.ok('PRODUCE', { log, batch: batchOf(mark) });
+      const read = await client.ok('FETCH', { log, value: ack.base_offset, max_bytes: 4096 });
       if (!read.batches.includes(Buffer.from(mark))) throw new Failure('the probe', 'the record that was just acked', 'a FETCH without it');
       client.conn.destroy();
       this.own.conns.splice(this.own.conns.indexOf(client.conn), 1);
