@@ -8,6 +8,8 @@ import { htmlReport } from '../report/html.ts';
 import { jsonReport } from '../report/json.ts';
 import { junitReport } from '../report/junit.ts';
 import { Tap } from '../report/tap.ts';
+import type { Matrix } from '../selftest/gates.ts';
+import { matrixHtml, matrixJson } from '../selftest/matrix.ts';
 import { fakeCase, runFakes } from './fake.ts';
 
 const test = suite('conformance/reports');
@@ -116,6 +118,21 @@ test('HTML: one file with nothing to load, every failure with requirement, expec
   assert.not.match(html, '<this>');
   const open = (tag: string): number => html.split(`<${tag}`).length - 1;
   for (const tag of ['table', 'section', 'details', 'ul', 'main', 'body']) assert.is(html.split(`</${tag}>`).length - 1, open(`${tag}>`) + open(`${tag} `), tag);
+});
+
+test('the selftest as HTML: gates, mutants with what is wrong, what each case catches, and every link leads somewhere', () => {
+  const matrix: Matrix = new Map([
+    ['accept:CORRUPT_BATCH', new Map([['batch/body-crc', 'fail'], ['batch/header-crc', 'pass']])],
+    ['srv:produce-skip-body-crc', new Map([['batch/body-crc', 'fail']])], ['tls:refuse', new Map([['tls/one-port', 'pass']])],
+  ]);
+  const gates = [{ name: 'a gate', problems: [] }, { name: 'another', problems: ['<this> is wrong'] }];
+  const found = { pristine: [{ name: 'ours', part: 'plain', verdict: 'a verdict', cases: 9, problems: [], seconds: 3 }], nulls: new Map([['hang', new Map()]]), matrix };
+  const html = matrixHtml(gates, found);
+  for (const part of ['1 of 2 gates do not hold', '2 of 3 mutants were caught', '&#60;this&#62; is wrong', 'the error CORRUPT_BATCH becomes an OK', 'accepts and says nothing', 'takes no TLS', 'survived']) assert.ok(html.includes(part), part);
+  const ids = new Set([...html.matchAll(/ id="([^"]+)"/g)].map(([, id]) => id));
+  for (const [, link] of html.matchAll(/ href="#([^"]+)"/g)) assert.ok(ids.has(link), link);
+  for (const tag of ['table', 'tr', 'td', 'ul', 'small', 'code', 'main']) assert.is(html.split(`</${tag}>`).length, html.split(new RegExp(`<${tag}[ >]`)).length, tag);
+  assert.equal(Object.keys(matrixJson(gates, found, 5)['mutants'] as object), [...matrix.keys()]);
 });
 
 test.run();
