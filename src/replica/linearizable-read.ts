@@ -34,6 +34,7 @@ export class LinearizableRead implements Waiting {
     const { group, readers } = this.#log;
     this.#leave();
     if (this.#log.readRefusal !== 0) return this.fail(this.#log.readRefusal);
+    if (this.#log.stateLags) return this.fail(ErrorCode.LOG_STOPPED, { message: group.refusalMessage });
     if (this.ticket === 0) {
       this.ticket = group.requestRead();
       if (this.ticket === 0) return this.fail(ErrorCode.NO_LEADER, { message: group.refusalMessage });

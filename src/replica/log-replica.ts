@@ -52,6 +52,8 @@ export class LogReplica implements GroupEvents, PendingVisitor<Session> {
   descriptor: LogDescriptor;
   /** Not 0: reads end with this (the log was deleted, or its state cannot be trusted). */
   readRefusal: ErrorCode | 0 = 0;
+  /** Entries that were acked are damaged: records are read around them, but the state is one of the past. */
+  stateLags = false;
   /** Called after commits that may ask for a snapshot or for files to be deleted. */
   onTrimmed: (() => void) | null = null;
   /** Called when the replica cannot go on: committed entries and its state disagree. */

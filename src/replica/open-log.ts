@@ -26,7 +26,7 @@ import type { Replacement } from './catch-up/replacement.ts';
 import { Staging } from './catch-up/staging.ts';
 import type { StagingOptions } from './catch-up/staging.ts';
 import { baseName, parentPath } from '../index/disk-path.ts';
-import { describeStart, RaftScan, writeFounding } from './raft-start.ts';
+import { describeStart, isLost, RaftScan, writeFounding } from './raft-start.ts';
 import { ReplicaState } from './state.ts';
 
 export interface OpenLog {
@@ -58,9 +58,11 @@ export async function openLog(
   const log = await openSegments(context, descriptor, uid, directory, scan);
   let upkeep: LogUpkeep | null = null;
   let group: RaftGroup;
+  let stateLags: boolean;
   try {
-    await writeFounding(log, scan, founding, descriptor.createdMs);
+    await writeFounding(log, scan, founding, descriptor.createdMs, isLost(context.journal, uid, replicaId));
     await scan.applyCommitted(log);
+    stateLags = lags(log, scan);
     const stopped = whyStopped(context, descriptor, log, scan);
     group = await openGroup(context, descriptor, log, scan, stopped, {
       disk: context.disk,
@@ -75,6 +77,7 @@ export async function openLog(
   }
   const replica = new LogReplica(context, descriptor, log, group, scan.rebuild.state);
   if (scan.garbled) replica.readRefusal = ErrorCode.LOG_STOPPED;
+  replica.stateLags = stateLags;
   replica.onBroken = (error) => group.broken(`the log and its state disagree: ${error.message}`);
   upkeep = new LogUpkeep(context, replica, snapshots);
   group.begin();
@@ -127,7 +130,9 @@ async function openSegments(
   const names = await disk.list(directory);
   const isNew = !names.some((name) => segmentFirstIndex(name) > 0);
   const entered = journal.mayMissReplicas || journal.get(uid, descriptor.replicaId) !== null;
-  if (isNew && !entered) return SegmentedLog.create(options);
+  // One that is lost takes no part any more, and can say so only from an open log.
+  const isGivenUp = !scan.alone && isLost(journal, uid, descriptor.replicaId);
+  if (isNew && (!entered || isGivenUp)) return SegmentedLog.create(options);
   return SegmentedLog.open(options, (buffer, at) => scan.visit(buffer, at), scan.rebuild.state.appliedIndex);
 }
 
@@ -160,6 +165,11 @@ function segmentDurability(settings: LogSettings): SegmentDurability {
     default:
       return { mode: 'memory' };
   }
+}
+
+/** Whether a lone voter's state may lack what it has acked; of several, the others know it. */
+function lags(log: SegmentedLog, { alone, rebuild }: RaftScan): boolean {
+  return alone && (log.state === LogState.READ_ONLY || rebuild.fault !== '' || rebuild.state.appliedIndex < log.lastIndex);
 }
 
 /** Why the log can be read only; '' when it takes records. */

@@ -15,6 +15,7 @@ import { DamageError } from '../segment/damage.ts';
 import type { RaftStateJournal } from '../segment/journal.ts';
 import type { SegmentedLog } from '../segment/log.ts';
 import { LogState } from '../segment/log-options.ts';
+import { TrimmedError } from '../segment/reader.ts';
 import { assert } from '../wire/assert.ts';
 import { batchIndex, batchSize } from '../wire/batch.ts';
 import { readU32 } from '../wire/bytes.ts';
@@ -89,9 +90,11 @@ export class RaftScan {
         }
       }
     } catch (error) {
-      if (!(error instanceof DamageError)) throw error;
+      // No snapshot is whole, so what stood below the log's first entry is known to its peers alone.
+      if (error instanceof TrimmedError) rebuild.fault = `no snapshot is whole, and ${error.message}`;
+      else if (!(error instanceof DamageError)) throw error;
       // Peers have what is damaged here: the rest is applied when it is repaired.
-      if (this.alone) rebuild.fault = `entries behind the last snapshot are damaged: ${error.message}`;
+      else if (this.alone) rebuild.fault = `entries behind the last snapshot are damaged: ${error.message}`;
     }
   }
 }
@@ -100,10 +103,10 @@ export class RaftScan {
  * Founders of a group of several write its configuration as their logs' first entry, the same bytes on
  * each, before any of them says a word; so the log itself says who votes. Rejects with DiskError.
  */
-export async function writeFounding(log: SegmentedLog, scan: RaftScan, founding: Configuration, createdMs: number): Promise<void> {
+export async function writeFounding(log: SegmentedLog, scan: RaftScan, founding: Configuration, createdMs: number, lost: boolean): Promise<void> {
   if (log.lastIndex > 0 || scan.alone || founding.voters.length === 0) return;
   // Its end was lost with everything in it: so is this replica, and it writes nothing.
-  if (log.state === LogState.READ_ONLY) return;
+  if (lost || log.state === LogState.READ_ONLY) return;
   const batch = configBatch(founding);
   log.append(batch, 0, batch.length, 1, createdMs);
   await log.whenIdle();
@@ -136,9 +139,15 @@ export async function describeStart(start: RaftStart): Promise<DriverOptions> {
     random: (bound) => readU32(randomBytes(4), 0) % bound,
     hardState: { term: stored?.term ?? 0, vote: stored?.vote ?? 0 },
     log: await describeLog(log, scan, stopped),
-    serving: servingOf(start, stored === null ? journal.mayMissReplicas : stored.state === 'lost'),
+    serving: servingOf(start, isLost(journal, logUid, identity.replicaId)),
     incarnation,
   };
+}
+
+/** Whether raft-state has forgotten what this replica promised, or may have. */
+export function isLost(journal: RaftStateJournal, logUid: Buffer, replicaId: ReplicaId): boolean {
+  const stored = journal.get(logUid, replicaId);
+  return stored === null ? journal.mayMissReplicas : stored.state === 'lost';
 }
 
 /** The only voter of its own newest configuration is never lost: it goes on in a term above any in its log. */

@@ -72,6 +72,7 @@ export class Subscription implements Waiting, StoredReader {
     const { log } = this;
     if (this.#balance > CREDIT_MAX) return this.fail(ErrorCode.FLOW_CONTROL);
     if (log.readRefusal !== 0) return this.fail(log.readRefusal);
+    if (this.#spec.from === From.POSITION && log.stateLags) return this.fail(ErrorCode.LOG_STOPPED);
     if (this.#spec.after > log.committedEnd) return this.#wait(1);
     if (this.ticket === NONE) {
       this.ticket = log.group.requestRead();

@@ -81,6 +81,7 @@ export class Fetch implements Waiting, StoredReader {
     this.#stopWaiting();
     const { log } = this;
     if (log.readRefusal !== 0) return this.fail(log.readRefusal);
+    if (this.#spec.from === From.POSITION && log.stateLags) return this.fail(ErrorCode.LOG_STOPPED);
     if (this.#spec.after > log.committedEnd) {
       return this.#final ? this.fail(ErrorCode.BEHIND) : this.#wait(1);
     }

@@ -63,6 +63,21 @@ test('a replica that missed what is trimmed is brought on, and stays so over a p
   await cluster.stop();
 });
 
+test('a trimmed replica that has no whole snapshot any more is brought on anew', async () => {
+  const { cluster, laggard } = await withLaggard();
+  await laggard.start(true);
+  await isComplete(cluster, laggard);
+  laggard.crash({ keep: 'all' });
+  const snapshots = laggard.disk.media.files().map(([path]) => path).filter((path) => /snapshot-\d+$/.test(path));
+  assert.is(snapshots.length, 1, 'an install makes one');
+  laggard.disk.corrupt(snapshots[0]!, 40);
+  await laggard.start(true);
+  assert.ok(laggard.isOpen, laggard.world!.node.logs.find(LOG)?.failure);
+  await cluster.until('the install', () => laggard.world!.node.counters.snapshotsInstalled === 1);
+  await isComplete(cluster, laggard);
+  await cluster.stop();
+});
+
 test('it votes and leads afterwards like any other', async () => {
   const { cluster, leader, laggard } = await withLaggard();
   await laggard.start(true);

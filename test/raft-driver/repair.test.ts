@@ -259,6 +259,21 @@ test('a replica whose log ends below its snapshot is lost, and opens all the sam
   await cluster.stop();
 });
 
+test('a replica that raft-state gave up before its first segment was made is lost, and opens all the same', async () => {
+  const { cluster, follower } = await Cluster.led();
+  await cluster.converge();
+  follower.crash({ keep: 'all' });
+  for (const path of JOURNAL_PATHS) {
+    for (let at = RECORD_SIZE; at < 40 * RECORD_SIZE; at += RECORD_SIZE) follower.disk.corrupt(path, at + 9);
+  }
+  for (const path of segments(follower)) follower.disk.vanish(path);
+  await follower.start(true);
+  assert.ok(follower.isOpen, follower.world!.node.logs.find(LOG)?.failure);
+  assert.is(follower.group.driver.node.serving, 'lost');
+  assert.is(follower.log.lastIndex, 0, 'it writes nothing');
+  await cluster.stop();
+});
+
 test('files that were made for a replica are not put in the place of the one that was opened since', async () => {
   const cluster = await Cluster.start();
   const leader = await cluster.elect();

@@ -1,6 +1,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ErrorCode } from '../../src/wire/errors.ts';
+import { NONE } from '../../src/wire/limits.ts';
 import { From, Op } from '../../src/wire/ops.ts';
 import { findOffsetRequest, getPositionRequest, putPositionRequest } from '../../src/wire/requests-read.ts';
 import { findOffsetResponse, getPositionResponse, putPositionResponse } from '../../src/wire/responses-data.ts';
@@ -373,6 +374,24 @@ test('damage above the newest snapshot makes the log read-only and says what to 
   assert.is((await other.fetch('default', { value: 1, maxBytes: 100_000 })).code, 'OK');
   assert.is((await other.fetch('default', { value: 5, maxBytes: 100_000 })).code, 'OK');
   assert.is((await other.fetch('default', { value: 2, maxBytes: 100_000 })).code, 'DATA_LOSS');
+});
+
+test('positions are not told from a state that ends before damage', async () => {
+  const { world, client } = await ready();
+  for (let i = 0; i < 3; i++) await client.produce('default', sized(1000));
+  const put = { log: 'default', name: 'app', offset: 3, expected: NONE };
+  assert.is((await client.call(Op.PUT_POSITION, putPositionRequest, put, putPositionResponse)).code, 'OK');
+  const uid = (await client.describe('default')).value.logUid.toString('hex');
+  const disk = world.disk.crash({ mode: 'process' });
+  // Behind the head and the no-op of the log's first term.
+  disk.corrupt(`logs/${uid}/00000001/00000000000000000001.seg`, 4096 + 74 + 1000 + 10);
+  const next = await World.start({ disk, clock: world.clock, createDefault: false });
+  const other = await next.connect();
+  const found = await other.call(Op.GET_POSITION, getPositionRequest, { log: 'default', name: 'app' }, getPositionResponse);
+  assert.is(found.code, 'LOG_STOPPED');
+  assert.match(found.error.message, /--accept-loss/);
+  assert.is((await other.fetch('default', { from: From.POSITION, positionName: 'app' })).code, 'LOG_STOPPED');
+  assert.is((await other.fetch('default', { value: 2 })).code, 'OK', 'records can be read');
 });
 
 test('acked records are there once, in order, after power cuts at random moments', async () => {

@@ -31,4 +31,7 @@ export const KEPT_SEEDS: readonly KeptSeed[] = [
   { seed: 81158, nodes: 1, found: 'snapshots that the disk did not give for a moment were put aside, and what was trimmed was forgotten' },
   { seed: 91245, nodes: 1, found: 'a segment of a log in memory was not on disk although the next one was' },
   { seed: 80378, nodes: 3, found: 'a start in a moment of failing reads took all of raft-state for lost' },
+  { seed: 68, nodes: 3, found: 'a replica that was given up before its first segment was made never opened to say so' },
+  { seed: 500161, nodes: 3, found: 'a trimmed replica without a whole snapshot never opened to be brought on anew' },
+  { seed: 400622, nodes: 1, found: 'positions were told from a state that ends before damage' },
 ];

@@ -36,24 +36,24 @@ export class MessageNet<M> {
 
   /** The message must not change after the call. */
   send(from: string, to: string, message: M): void {
-    const { prng, options, scheduler } = this.#network;
+    const { prng, options, scheduler, healed } = this.#network;
     const route = this.#network.route(from, to);
     const newest = this.#parcels.get(route);
     if (newest !== undefined && newest.sentUs === scheduler.nowUs) return void newest.messages.push(message);
-    const parcel = { sentUs: scheduler.nowUs, messages: [message], isLost: prng.chance(options.lossChance) };
+    const parcel = { sentUs: scheduler.nowUs, messages: [message], isLost: !healed && prng.chance(options.lossChance) };
     this.#parcels.set(route, parcel);
     if (parcel.isLost) {
       this.#network.lostCount++;
       return;
     }
     this.#sendOnce(route, parcel);
-    if (prng.chance(options.repeatChance)) this.#sendOnce(route, parcel);
+    if (!healed && prng.chance(options.repeatChance)) this.#sendOnce(route, parcel);
   }
 
   #sendOnce(route: Route, parcel: Parcel<M>): void {
-    const { prng, options, scheduler } = this.#network;
+    const { prng, options, scheduler, healed } = this.#network;
     let arrivalUs = this.#network.arrivalUs(route);
-    if (prng.chance(options.reorderChance)) arrivalUs += prng.next(options.delayMaxUs * 20 + 1);
+    if (!healed && prng.chance(options.reorderChance)) arrivalUs += prng.next(options.delayMaxUs * 20 + 1);
     const arrive = (): void => {
       if (route.blocked) {
         // A transport keeps little for a peer that it cannot reach.

@@ -46,6 +46,7 @@ export class Network {
   readonly scheduler: Scheduler;
   readonly prng: Prng;
   readonly options: NetworkOptions;
+  healed = false;
   /** Messages lost on purpose, for the counters. */
   lostCount = 0;
   readonly #routes = new Map<string, Route>();
@@ -100,8 +101,9 @@ export class Network {
     route.cloggedUntilUs = Math.max(route.cloggedUntilUs, this.scheduler.nowUs + us);
   }
 
-  /** Opens every route and unclogs it. */
+  /** Opens every route and unclogs it; from now on messages are as safe as on a connection that holds. */
   heal(): void {
+    this.healed = true;
     for (const route of this.#routes.values()) {
       route.cloggedUntilUs = 0;
       this.open(route.from, route.to);
