@@ -43,7 +43,8 @@ export class OneChange implements Checker {
     if (known !== undefined && known.term === term && index > known.index) this.#changed(from, uid, known, core.commitIndex, index, config);
     for (const { replicaId } of config.learners) {
       const learner = `${uid} ${replicaId}`;
-      if (!this.#learnerSince.has(learner)) this.#learnerSince.set(learner, index);
+      // A leader that was replaced may have made it one in a later entry, which counts no more.
+      this.#learnerSince.set(learner, Math.min(this.#learnerSince.get(learner) ?? index, index));
     }
     if (known === undefined) this.#known.set(uid, { term, index, config });
     else Object.assign(known, { term, index, config });
