@@ -13,12 +13,10 @@ import type { DriverSink } from '../raft/driver/ports.ts';
 import type { CatchUp, Fault, IdleChange, RoleChange } from '../raft/effects.ts';
 import type { TransferRefusal } from '../raft/transfer.ts';
 import { NOBODY, type Index, type ReplicaId, type Term } from '../raft/types.ts';
-import { isDiskFull } from '../index/disk.ts';
-import type { DiskError } from '../index/disk.ts';
+import { isDiskFull, type DiskError } from '../index/disk.ts';
 import { Latch } from '../segment/latch.ts';
 import type { SegmentedLog } from '../segment/log.ts';
-import { LogState } from '../segment/log-options.ts';
-import type { LogEvents } from '../segment/log-options.ts';
+import { LogState, type LogEvents } from '../segment/log-options.ts';
 import { assert } from '../wire/assert.ts';
 import { ErrorCode } from '../wire/errors.ts';
 import { CatchUpPeer } from './catch-up/catch-up.ts';
@@ -276,6 +274,8 @@ export class RaftGroup implements Group, DriverSink, LogEvents {
 
   changed(): void {
     if (this.#open !== (this.refusal === 0)) this.#say();
+    // It may have taken none when the election was told, or when the tail had been read: on its way to nobody.
+    if (this.#elected && !this.#inOffice && this.driver.accepting) this.#goOn();
   }
 
   committed(to: Index): void {
@@ -380,9 +380,9 @@ export class RaftGroup implements Group, DriverSink, LogEvents {
 
   /** Says how requests that need the leader are answered from now on. */
   #say(): void {
-    const refusal = this.#open ? OPEN : refusalOf(this.driver, this.#stopped, this.#full.noted);
-    this.refusal = refusal.code;
-    this.refusalMessage = refusal.message;
+    const { code, message } = this.#open ? OPEN : refusalOf(this.driver, this.#stopped, this.#full.noted);
+    this.refusal = code;
+    this.refusalMessage = message;
   }
 
   /** Requests that need the leader are taken. */

@@ -355,6 +355,32 @@ test('a leader whose uncommitted tail is damaged lets others lead, who never saw
   await cluster.stop();
 });
 
+test('a leader that could not read its tail for a moment, and found nobody to hand over to, leads', async () => {
+  const cluster = await Cluster.start();
+  const former = await cluster.elect();
+  await cluster.converge();
+  cluster.isolate(former.number);
+  const client = await former.connect();
+  for (const value of ['x', 'y']) client.sendProduce(LOG, records(value));
+  await cluster.settle();
+  former.crash({ keep: 'all' });
+  let failing = false;
+  await former.start(true);
+  former.disk.fail(({ call, path }) => (failing && call === 'read' && path.endsWith('.seg') ? 'EIO' : null));
+  cluster.heal();
+  // The other two do not hear each other, and nobody hears that it is to campaign.
+  const second = cluster.members.find((member) => member !== former)!;
+  cluster.isolate(second.number);
+  for (const way of [`${second.number}>${former.number}`, `${former.number}>${second.number}`]) cluster.cut.delete(way);
+  cluster.onMessage = ({ kind }) => kind !== MessageKind.TimeoutNow;
+  failing = true;
+  await cluster.until('it to be elected', () => former.group.driver.node.role === 'leader');
+  assert.not.ok(former.leads, 'its tail cannot be read');
+  failing = false;
+  await cluster.until('it to lead', () => former.leads);
+  await cluster.stop();
+});
+
 test('when raft-state may miss replicas, those of its logs are lost, and new ones can be made all the same', async () => {
   const { cluster, leader, follower } = await filled();
   follower.crash({ keep: 'all' });

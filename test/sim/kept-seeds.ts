@@ -34,4 +34,5 @@ export const KEPT_SEEDS: readonly KeptSeed[] = [
   { seed: 68, nodes: 3, found: 'a replica that was given up before its first segment was made never opened to say so' },
   { seed: 500161, nodes: 3, found: 'a trimmed replica without a whole snapshot never opened to be brought on anew' },
   { seed: 400622, nodes: 1, found: 'positions were told from a state that ends before damage' },
+  { seed: 801068, nodes: 3, found: 'a leader that could not read its tail for a moment, and found no heir, never took its office' },
 ];
