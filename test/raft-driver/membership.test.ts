@@ -289,13 +289,18 @@ test('a node may give up a replica of a log, and a later one, while the first st
   await cluster.stop();
 });
 
-test('a deletion that a crash interrupted is finished also where an earlier replica lies in the trash', async () => {
-  const { cluster, first, third } = await three();
+/** The third member gives its replica up, and has another one, which is nobody's yet. */
+async function replaceThird(cluster: Cluster, first: Member, third: Member): Promise<void> {
   void third.world!.node.logs.delete(third.world!.node.logs.find(LOG)!);
   await cluster.settle();
   await changed(first, { kind: 'remove', replicaId: 3 });
   third.replicaId = 4;
   await third.join(false);
+}
+
+test('a deletion that a crash interrupted is finished also where an earlier replica lies in the trash', async () => {
+  const { cluster, first, third } = await three();
+  await replaceThird(cluster, first, third);
   third.holds = ({ call, path }) => call === 'rename' && path === `logs/${UID}`;
   void third.world!.node.logs.delete(third.world!.node.logs.find(LOG)!);
   await cluster.until('the rename', () => third.held.length > 0);
@@ -327,11 +332,7 @@ test('a replica that could not be moved to the trash is in nobody\'s way once th
 
 test('a folder that is gone is missed also where an earlier replica of its log lies in the trash', async () => {
   const { cluster, first, third } = await three();
-  void third.world!.node.logs.delete(third.world!.node.logs.find(LOG)!);
-  await cluster.settle();
-  await changed(first, { kind: 'remove', replicaId: 3 });
-  third.replicaId = 4;
-  await third.join(false);
+  await replaceThird(cluster, first, third);
   await promote(first, third);
   third.crash({ keep: 'all' });
   third.disk.vanish(`logs/${UID}`);

@@ -323,7 +323,8 @@ test('a replica that is closed and opened at once knows the vote that was being 
   await cluster.stop();
 });
 
-test('a leader whose uncommitted tail is damaged lets others lead, who never saw it', async () => {
+/** Three members, of which one led, was cut off, and then took 'x' and 'y', which nobody else has. */
+async function withLoneTail(): Promise<{ cluster: Cluster; former: Member }> {
   const cluster = await Cluster.start();
   const former = await cluster.elect();
   await cluster.converge();
@@ -331,6 +332,19 @@ test('a leader whose uncommitted tail is damaged lets others lead, who never saw
   const client = await former.connect();
   for (const value of ['x', 'y']) client.sendProduce(LOG, records(value));
   await cluster.settle();
+  return { cluster, former };
+}
+
+/** Of the other two one is heard by nobody but `member`, which they can only follow. */
+function partOthersOf(cluster: Cluster, member: Member): void {
+  cluster.heal();
+  const { number } = cluster.members.find((other) => other !== member)!;
+  cluster.isolate(number);
+  for (const way of [`${number}>${member.number}`, `${member.number}>${number}`]) cluster.cut.delete(way);
+}
+
+test('a leader whose uncommitted tail is damaged lets others lead, who never saw it', async () => {
+  const { cluster, former } = await withLoneTail();
   const { lastIndex } = former.log;
   former.crash({ keep: 'all' });
   const [path] = segments(former);
@@ -338,12 +352,8 @@ test('a leader whose uncommitted tail is damaged lets others lead, who never saw
   former.disk.corrupt(path!, tail);
   await former.start(true);
   assert.is(former.log.lastIndex, lastIndex, 'a start looks at headers only');
-  cluster.heal();
-  // The other two do not hear each other.
-  const [second, third] = cluster.members.filter((member) => member !== former) as [Member, Member];
-  cluster.isolate(second.number);
-  for (const way of [`${second.number}>${former.number}`, `${former.number}>${second.number}`]) cluster.cut.delete(way);
-  assert.ok(third.isOpen);
+  partOthersOf(cluster, former);
+  assert.ok(cluster.members.every(({ isOpen }) => isOpen));
   await cluster.until('it to lead', () => former.group.driver.node.role === 'leader');
   cluster.heal();
   await cluster.until('another leader', () => cluster.leader !== null && cluster.leader !== former, 20_000);
@@ -356,22 +366,13 @@ test('a leader whose uncommitted tail is damaged lets others lead, who never saw
 });
 
 test('a leader that could not read its tail for a moment, and found nobody to hand over to, leads', async () => {
-  const cluster = await Cluster.start();
-  const former = await cluster.elect();
-  await cluster.converge();
-  cluster.isolate(former.number);
-  const client = await former.connect();
-  for (const value of ['x', 'y']) client.sendProduce(LOG, records(value));
-  await cluster.settle();
+  const { cluster, former } = await withLoneTail();
   former.crash({ keep: 'all' });
   let failing = false;
   await former.start(true);
   former.disk.fail(({ call, path }) => (failing && call === 'read' && path.endsWith('.seg') ? 'EIO' : null));
-  cluster.heal();
-  // The other two do not hear each other, and nobody hears that it is to campaign.
-  const second = cluster.members.find((member) => member !== former)!;
-  cluster.isolate(second.number);
-  for (const way of [`${second.number}>${former.number}`, `${former.number}>${second.number}`]) cluster.cut.delete(way);
+  partOthersOf(cluster, former);
+  // Nobody hears that it is to campaign.
   cluster.onMessage = ({ kind }) => kind !== MessageKind.TimeoutNow;
   failing = true;
   await cluster.until('it to be elected', () => former.group.driver.node.role === 'leader');

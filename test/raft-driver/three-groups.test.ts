@@ -68,33 +68,32 @@ test('memory of what a leader had not written when it lost the lead is given bac
   await cluster.stop();
 });
 
-test('a leader that stops still commits what it has taken, when the others hold it', async () => {
+/** A leader that is asked to stop with a record in hand that nobody else has heard of. */
+async function stoppingAlone() {
   const { cluster, leader } = await Cluster.led();
   await cluster.converge();
   cluster.isolate(leader.number);
   const client = await leader.connect();
   const id = client.sendProduce(LOG, records('late'));
   await cluster.settle();
-  let stopped = false;
-  void leader.world!.node.stop().then(() => (stopped = true));
+  const stop = { ended: false };
+  void leader.world!.node.stop().then(() => (stop.ended = true));
+  return { cluster, stop, outcome: () => client.produced(id)!.code };
+}
+
+test('a leader that stops still commits what it has taken, when the others hold it', async () => {
+  const { cluster, stop, outcome } = await stoppingAlone();
   await cluster.settle();
-  assert.not.ok(stopped, 'it waits for the others');
+  assert.not.ok(stop.ended, 'it waits for the others');
   cluster.heal();
-  await cluster.until('the end', () => stopped);
-  assert.is(client.produced(id)!.code, 'OK');
+  await cluster.until('the end', () => stop.ended);
+  assert.is(outcome(), 'OK');
 });
 
 test('a leader that stops with nobody to follow it gives up the lead, and stops', async () => {
-  const { cluster, leader } = await Cluster.led();
-  await cluster.converge();
-  cluster.isolate(leader.number);
-  const client = await leader.connect();
-  const id = client.sendProduce(LOG, records('late'));
-  await cluster.settle();
-  let stopped = false;
-  void leader.world!.node.stop().then(() => (stopped = true));
-  await cluster.until('the end', () => stopped, 2000);
-  assert.is(client.produced(id)!.code, 'LEADERSHIP_LOST');
+  const { cluster, stop, outcome } = await stoppingAlone();
+  await cluster.until('the end', () => stop.ended, 2000);
+  assert.is(outcome(), 'LEADERSHIP_LOST');
 });
 
 test('a position put in the turn in which its leader hands over is refused, and was never set', async () => {

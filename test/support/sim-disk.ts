@@ -387,14 +387,7 @@ export class SimDisk implements Disk {
   }
 
   private find(path: string): SimNode | null {
-    let node: SimNode = this.media.root;
-    if (path === '') return node;
-    for (const part of path.split('/')) {
-      const next: SimNode | undefined = node.kind === 'folder' ? node.entries.get(part) : undefined;
-      if (next === undefined) return null;
-      node = next;
-    }
-    return node;
+    return this.media.find(path);
   }
 
   private folder(operation: DiskOperation): SimFolderNode {

@@ -321,10 +321,17 @@ export class SimMedia {
     this.root.durable.set(name, node);
   }
 
-  /** The file that a path leads to now; null when there is none. */
-  file(path: string): SimFileNode | null {
+  /** What a path leads to now, '' to the root; null when there is nothing. */
+  find(path: string): SimNode | null {
+    if (path === '') return this.root;
     let node: SimNode | undefined = this.root;
     for (const name of path.split('/')) node = node?.kind === 'folder' ? node.entries.get(name) : undefined;
+    return node ?? null;
+  }
+
+  /** The file that a path leads to now; null when there is none. */
+  file(path: string): SimFileNode | null {
+    const node = this.find(path);
     return node?.kind === 'file' ? node : null;
   }
 

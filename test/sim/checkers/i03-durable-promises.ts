@@ -3,7 +3,6 @@
 import { JOURNAL_PATHS } from '../../../src/segment/journal.ts';
 import { readRecord, RECORD_SIZE } from '../../../src/segment/journal-record.ts';
 import { MessageKind } from '../../../src/raft/types.ts';
-import type { SimFileNode } from '../../support/sim-media.ts';
 import { demand } from '../core/failure.ts';
 import type { Checker } from '../history/watch.ts';
 import type { SimNode } from '../node/sim-node.ts';
@@ -60,8 +59,8 @@ export class DurablePromises implements Checker {
 
 /** The last valid record of a replica in what is durable of one copy of the journal. */
 function storedVote(node: SimNode, path: string, uid: string, replicaId: number): { term: number; vote: number } | null {
-  const file = node.disk.media.files().find(([name]) => name === path)?.[1] as SimFileNode | undefined;
-  if (file === undefined) return null;
+  const file = node.disk.media.file(path);
+  if (file === null) return null;
   const bytes = Buffer.alloc(file.durableSize);
   file.readDurable(bytes, 0, bytes.length, 0);
   let found: { sequence: number; term: number; vote: number } | null = null;

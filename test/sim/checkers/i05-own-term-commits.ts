@@ -1,10 +1,10 @@
 // I5: an entry of an older term is committed only through one of the current term. So what a leader has
 // committed since its election ends with an entry of its own term.
 import { demand } from '../core/failure.ts';
-import { groupOf } from '../catalog.ts';
 import type { Checker } from '../history/watch.ts';
 import type { SimNode } from '../node/sim-node.ts';
 import type { LogMatching } from './i04-log-matching.ts';
+import { coreOf } from './on-majority.ts';
 import { isLeaders, kindOf, termOf, uidOf } from './raft-frame.ts';
 
 export class OwnTermCommits implements Checker {
@@ -23,15 +23,14 @@ export class OwnTermCommits implements Checker {
     const term = termOf(frame);
     const began = this.#began.get(uid);
     if (began !== undefined && term < began.term) return;
-    for (const slot of from.node?.logs.slots() ?? []) {
-      if (slot.uid !== uid || slot.replica === null) continue;
-      const { commitIndex } = groupOf(slot.replica).driver.node;
-      if (began === undefined || term > began.term) this.#began.set(uid, { term, commitIndex });
-      else if (commitIndex > began.commitIndex) this.#check(uid, slot.name, commitIndex, term);
-    }
+    const core = coreOf(from, uid);
+    if (core === null) return;
+    const { commitIndex } = core;
+    if (began === undefined || term > began.term) this.#began.set(uid, { term, commitIndex });
+    else if (commitIndex > began.commitIndex) this.#check(uid, commitIndex, term);
   }
 
-  #check(uid: string, name: string, commitIndex: number, term: number): void {
-    demand(this.#entries.has(uid, commitIndex, term), this.rule, () => `the leader of term ${term} of ${name} committed up to ${commitIndex}, which is no entry of its term`);
+  #check(uid: string, commitIndex: number, term: number): void {
+    demand(this.#entries.has(uid, commitIndex, term), this.rule, () => `the leader of term ${term} of ${uid} committed up to ${commitIndex}, which is no entry of its term`);
   }
 }
