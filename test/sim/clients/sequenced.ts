@@ -168,8 +168,10 @@ export class SequencedProducer extends SimClient {
   #failed(code: number, retriable: boolean): void {
     this.#settling = true;
     if (retriable) this.backOff();
+    // A lone node whose log is damaged waits for its operator, so sending again would never end.
+    const isWaiting = code === ErrorCode.LOG_STOPPED && this.#ref.history.damaged;
     // Another app took the name, or the log forgot it: what is unanswered stays unknown.
-    if (code === ErrorCode.PRODUCER_FENCED || code === ErrorCode.UNKNOWN_PRODUCER || code === ErrorCode.LOG_CHANGED || code === ErrorCode.LOG_NOT_FOUND) {
+    if (isWaiting || code === ErrorCode.PRODUCER_FENCED || code === ErrorCode.UNKNOWN_PRODUCER || code === ErrorCode.LOG_CHANGED || code === ErrorCode.LOG_NOT_FOUND) {
       this.#restart();
       this.backOff();
     }
