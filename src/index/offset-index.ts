@@ -11,7 +11,8 @@
 //   16 5,460 entries
 //
 // Invariant: positions rise, offsets and times never fall (asserted on append). Blocks of an opened
-// index are verified against their seal before the first lookup in them.
+// index are verified against their seal before the first lookup in them. A guess is never sealed: it
+// would outlive the damage that made it necessary, and lookups would go past what was mended.
 import { assert } from '../wire/assert.ts';
 import { crc32 } from '../wire/checksum.ts';
 import { mut } from '../wire/mut.ts';
@@ -52,6 +53,8 @@ export class OffsetIndex {
   private lastOffset: number;
   private lastMs: number;
   private growing: Promise<void> | null = null;
+  /** Number of the first entry that is a guess; Infinity when all are known. */
+  private guessedFrom = Infinity;
 
   private constructor(file: MappedFile, firstIndex: number, firstOffset: number, firstMs: number, count: number) {
     this.file = file;
@@ -137,6 +140,13 @@ export class OffsetIndex {
     this.count = number + 1;
   }
 
+  /** Adds entries whose batches are lost: they point into the damaged stretch at `position`. Room is there. */
+  appendGuesses(entryCount: number, position: number, offset: number, ms: number): void {
+    this.guessedFrom = Math.min(this.guessedFrom, this.count);
+    // Positions must rise: a lost stretch of n batches has at least 72 n bytes to point into.
+    for (let i = 0; i < entryCount; i++) this.append(position + i, offset, ms);
+  }
+
   /** Keeps the first `count` entries; the file keeps its length. */
   truncate(count: number): void {
     assert(count >= 0 && count <= this.count, 'an index is only cut shorter');
@@ -144,6 +154,7 @@ export class OffsetIndex {
     if (count > 0) this.word(count - 1, 0); // verifies the block that is kept in part
     this.unsealFrom((count / ENTRIES_PER_BLOCK) | 0);
     this.count = count;
+    if (count <= this.guessedFrom) this.guessedFrom = Infinity;
     this.lastPosition = -1;
     this.lastOffset = this.firstOffset;
     this.lastMs = this.firstMs;
@@ -190,10 +201,12 @@ export class OffsetIndex {
     return low;
   }
 
-  /** Writes the checksum of every block and syncs the file. Throws DiskError. */
+  /**
+   * Writes the checksum of every block and syncs the file; from the first guess on blocks stay unsealed, and
+   * the index is built again when it is opened again. Throws DiskError.
+   */
   async seal(): Promise<void> {
-    const blocks = blocksFor(this.count);
-    for (let block = this.sealedBlocks; block < blocks; block++) this.sealBlock(block);
+    this.sealBlocks(blocksFor(this.count));
     await this.file.sync();
   }
 
@@ -249,8 +262,12 @@ export class OffsetIndex {
   }
 
   private sealFullBlocks(): void {
-    const full = Math.floor(this.count / ENTRIES_PER_BLOCK);
-    for (let block = this.sealedBlocks; block < full; block++) this.sealBlock(block);
+    this.sealBlocks(Math.floor(this.count / ENTRIES_PER_BLOCK));
+  }
+
+  private sealBlocks(end: number): void {
+    const known = Math.min(end, Math.floor(this.guessedFrom / ENTRIES_PER_BLOCK));
+    for (let block = this.sealedBlocks; block < known; block++) this.sealBlock(block);
   }
 
   private sealBlock(block: number): void {

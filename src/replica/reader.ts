@@ -3,6 +3,8 @@
 //
 // Invariant: no entry above `limitIndex` is ever returned, and no control batch; a run ends at the limit
 // or at the first batch with which it would exceed `bytesMax`, and holds at least one if there is one.
+// What an offset's lookup led to begins with that record: `checkStart` says so before it is given out.
+import { assert } from '../wire/assert.ts';
 import { batchCount, baseOffset, batchSize, isControl } from '../wire/batch.ts';
 import { DamageError, type DamageRange } from '../segment/damage.ts';
 import type { SegmentedLog } from '../segment/log.ts';
@@ -27,6 +29,11 @@ export class DataRun {
     for (const buffer of buffers) this.#addData(buffer);
     this.nextIndex = nextIndex;
     return true;
+  }
+
+  /** Nobody skips records without being told, whatever an index on disk may say. */
+  checkStart(offset: number): void {
+    assert(this.bytes === 0 || baseOffset(this.buffers[0]!, 0) <= offset, 'a read begins with the record that was asked for');
   }
 
   /** Cuts control batches out; a buffer without one stays as it is. */

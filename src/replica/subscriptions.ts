@@ -162,6 +162,7 @@ export class Subscription implements Waiting, StoredReader {
 
   #deliver(run: DataRun): void {
     const { client, log } = this;
+    run.checkStart(this.#nextOffset);
     this.#nextIndex = run.nextIndex;
     if (run.bytes === 0) return;
     this.#nextOffset = run.nextOffset;

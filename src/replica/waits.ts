@@ -136,6 +136,7 @@ export class Fetch implements Waiting, StoredReader {
   }
 
   #take(run: DataRun): void {
+    run.checkStart(this.#startOffset);
     const atEnd = run.bytes === 0 || run.nextOffset >= this.log.committedEnd;
     if (atEnd && run.bytes < this.#bytesMin && !this.#final && !this.client.session.draining) {
       return this.#wait(this.#bytesMin - run.bytes);

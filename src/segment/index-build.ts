@@ -104,6 +104,5 @@ async function addLost(index: OffsetIndex, from: number, position: number, befor
   const count = end.index - from + 1;
   await index.ensureRoom(count);
   const ms = Math.min(Math.max(index.firstMs, before.appendTime), index.firstMs + U32_MAX);
-  // Positions must rise: a lost stretch of n batches has at least 72 n bytes to point into.
-  for (let i = 0; i < count; i++) index.append(position + i, before.nextOffset, ms);
+  index.appendGuesses(count, position, before.nextOffset, ms);
 }

@@ -251,6 +251,23 @@ limits('says what does not fit, and asserts what may not happen', async () => {
   assert.is(index.msAt(1), FIRST_MS + 0xffff_ffff);
 });
 
+limits('guesses are never sealed, and what lies before them is', async () => {
+  const list = entries(new Prng(4), ENTRIES_PER_BLOCK + 2);
+  const disk = new SimDisk();
+  const index = await create(disk);
+  await fill(index, list);
+  const [position, offset, ms] = [index.positionAt(index.count - 1) + 1, index.offsetAt(index.count - 1), index.msAt(index.count - 1)];
+  await index.ensureRoom(3);
+  index.appendGuesses(3, position, offset, ms);
+  await index.seal();
+  const again = (await reopen(disk, list.length + 3)) as OffsetIndex;
+  assert.is(again.positionAt(0), index.positionAt(0), 'the first block has no guess');
+  assert.throws(() => again.positionAt(ENTRIES_PER_BLOCK), (error: unknown) => error instanceof IndexDamageError);
+  index.truncate(list.length);
+  await index.seal();
+  check((await reopen(disk, list.length)) as OffsetIndex, list, new Prng(1));
+});
+
 limits('a full disk is an error of ensureRoom, and growing goes on when there is room', async () => {
   const disk = new SimDisk({ totalBytes: BLOCK_SIZE + 4096 });
   const index = await create(disk);

@@ -2,6 +2,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { SegmentedLog } from '../../src/segment/log.ts';
+import { ColdError } from '../../src/segment/lookup.ts';
 import type { LogOptions } from '../../src/segment/log-options.ts';
 import { SyncGate } from '../../src/segment/sync-gate.ts';
 import { batchSize, stampBatch } from '../../src/wire/batch.ts';
@@ -70,6 +71,19 @@ async function isWhole(log: SegmentedLog): Promise<void> {
   assert.ok(Buffer.concat(parts).equals(Buffer.concat(Array.from({ length: COUNT }, (_, i) => entry(i + 1)))));
 }
 
+/** Where each record is, as the indexes on disk say; every entry has one. */
+async function areFound(log: SegmentedLog): Promise<void> {
+  for (let offset = 0; offset < COUNT; ) {
+    try {
+      assert.is(log.indexOfOffset(offset), offset + 1);
+      offset++;
+    } catch (error) {
+      if (!(error instanceof ColdError)) throw error;
+      await error.load();
+    }
+  }
+}
+
 for (const [what, places, segment, from, to] of [
   ['a header in the middle', [HEAD + SIZE + 20], 0, 2, 2],
   ['the first header', [HEAD + 20], 0, 1, 1],
@@ -99,6 +113,22 @@ test('a body that a read found damaged is put back', async () => {
   assert.ok(failed);
   assert.ok(await log.repair(log.damage[0]!, entry(3)));
   await isWhole(await rig.again(log));
+});
+
+test('an index that was built around damage does not outlive it', async () => {
+  const rig = new Rig();
+  const log = await rig.damaged([HEAD + SIZE + 20, HEAD + 2 * SIZE + 20]);
+  const [range] = log.damage;
+  let failed = false;
+  await log.read(2, 1, 3).catch(() => (failed = true));
+  assert.ok(failed, 'the read has the index built again');
+  assert.ok(await log.repair(range!, Buffer.concat([entry(2), entry(3)])));
+  await log.close();
+  rig.disk = rig.disk.crash({ mode: 'process' });
+  const again = await SegmentedLog.open(rig.options(), () => {}, 0);
+  await areFound(again);
+  await isWhole(again);
+  await again.close();
 });
 
 test('other entries, other sizes and other places are refused, and nothing is written', async () => {
