@@ -1,14 +1,18 @@
 // A replica that needs entries which are compacted away is brought on by a snapshot and what goes with it.
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { MessageKind } from '../../src/raft/types.ts';
 import { CatchUpKind, decodeCatchUp, encodeCatchUp, NO_SESSION, Piece } from '../../src/replica/catch-up/messages.ts';
 import type { CatchUpMessage } from '../../src/replica/catch-up/messages.ts';
+import { CatchUpSource } from '../../src/replica/catch-up/source.ts';
+import type { SourcePorts } from '../../src/replica/catch-up/source.ts';
 import { Op } from '../../src/wire/ops.ts';
 import { trimRequest } from '../../src/wire/requests-admin.ts';
 import { trimResponse } from '../../src/wire/responses-admin.ts';
 import { encode, records, sized } from '../replica/support.ts';
 import { Prng } from '../support/prng.ts';
+import { SimDisk } from '../support/sim-disk.ts';
 import { Cluster, idOf, LOG, UID } from './cluster.ts';
 import type { Member } from './cluster.ts';
 
@@ -119,6 +123,24 @@ test('a leader that dies in the middle is replaced in this, too', async () => {
   await leader.start(true);
   await isComplete(cluster, laggard);
   await cluster.stop();
+});
+
+test('a snapshot whose session ends while it is being opened is closed once', async () => {
+  for (const last of ['open', 'size'] as const) {
+    const held: Array<() => void> = [];
+    const disk = new SimDisk({ schedule: (end, { call }) => void (call === last ? held.push(end) : queueMicrotask(end)) });
+    disk.place('snapshot', Buffer.alloc(100));
+    const log = { firstIndex: 1, ask: (question: () => number) => Promise.resolve(question()), termAt: () => 1 };
+    const ports = { log, disk, snapshot: () => Promise.resolve({ path: 'snapshot', index: 5 }), drawSession: () => 1 };
+    const source = new CatchUpSource(ports as unknown as SourcePorts);
+    source.begin({ replicaId: 2, nodeId: idOf(2), match: 0 });
+    await nextTurn();
+    source.endAll();
+    assert.is(held.length, 1);
+    held[0]!();
+    await nextTurn();
+    assert.is(disk.openFileCount, 0, `held at ${last}`);
+  }
 });
 
 for (const keep of ['all', 'none', 'random'] as const) {

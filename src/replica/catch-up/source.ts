@@ -138,16 +138,19 @@ export class CatchUpSource {
   async #open(session: Session): Promise<void> {
     const { disk, log, snapshot, envelope } = this.#ports;
     const { replicaId, nodeId } = session.wanted;
+    let file: DiskFile | null = null;
     try {
       const made = await snapshot();
       if (this.#isOver(session)) return;
       if (made === null || made.index < log.firstIndex) return this.#fail(session);
       const { path, index } = made;
-      const file = await disk.open(path, 'read');
-      session.file = file;
+      file = await disk.open(path, 'read');
       session.size = await file.size();
       const snapshotTerm = await log.ask(() => log.termAt(index));
-      if (this.#isOver(session)) return void file.close().catch(() => {});
+      if (this.#isOver(session)) return;
+      // From here on it is the session's, and closed by #end.
+      session.file = file;
+      file = null;
       const { firstIndex, firstOffset, termBefore, appendTimeBefore } = log.start;
       session.firstIndex = firstIndex;
       session.index = index;
@@ -159,6 +162,8 @@ export class CatchUpSource {
     } catch (error) {
       if (!(error instanceof DiskError) && !(error instanceof DamageError)) throw error;
       this.#fail(session);
+    } finally {
+      void file?.close().catch(() => {});
     }
   }
 
