@@ -129,8 +129,8 @@ function lastRecord(bytes: Buffer): number {
   return -1;
 }
 
-/** Of each folder with segments the last one. */
-function newestSegments(paths: readonly string[]): string[] {
+/** Of each folder with segments the last one; `paths` in order. */
+export function newestSegments(paths: readonly string[]): string[] {
   const newest = new Map<string, string>();
   for (const path of paths) if (path.startsWith('logs/') && path.endsWith('.seg')) newest.set(folderOf(path), path);
   return [...newest.values()];

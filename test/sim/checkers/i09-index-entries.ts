@@ -1,5 +1,6 @@
 // I9: an index entry points at the first byte of a valid batch with that index. Read from the disk as it
-// is, with a parser of its own: every block of an index file that carries a seal which holds.
+// is, with a parser of its own: every block of an index file that carries a seal which holds. The index of
+// a newest segment is built anew at every start, and may be one that a power cut has brought back.
 import * as batch from '../../../src/wire/batch.ts';
 import { crc32 } from '../../../src/wire/checksum.ts';
 import { BATCH_HEADER_SIZE } from '../../../src/wire/limits.ts';
@@ -7,6 +8,7 @@ import type { SimFileNode } from '../../support/sim-media.ts';
 import { demand } from '../core/failure.ts';
 import type { Checker, EndSeen } from '../history/watch.ts';
 import type { SimNode } from '../node/sim-node.ts';
+import { newestSegments } from '../rot.ts';
 
 const BLOCK = 65_536;
 const HEAD = 16;
@@ -35,11 +37,13 @@ export class IndexEntries implements Checker {
 
   #look(node: SimNode): void {
     const files = new Map(node.disk.media.files());
+    const newest = newestSegments([...files.keys()]);
     for (const path of files.keys()) {
       if (!path.startsWith('logs/') || !path.endsWith('.idx') || node.rotted.has(path)) continue;
       const segmentPath = `${path.slice(0, -4)}.seg`;
       const segment = files.get(segmentPath);
-      if (segment !== undefined && !node.rotted.has(segmentPath)) this.#check(path, files.get(path)!, segment);
+      if (segment === undefined || newest.includes(segmentPath) || node.rotted.has(segmentPath)) continue;
+      this.#check(path, files.get(path)!, segment);
     }
   }
 
