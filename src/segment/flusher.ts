@@ -140,7 +140,7 @@ export class Flusher {
 
   /** Waits for what runs beside the loop. The caller has waited for `whenIdle`. */
   close(): Promise<void> {
-    return this.#writer.close();
+    return this.#writer.close(this.error !== null);
   }
 
   async #run(): Promise<void> {

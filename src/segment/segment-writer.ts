@@ -59,10 +59,13 @@ export class SegmentWriter {
     if (this.unsynced) await this.#syncAndMark(this.newest, commitIndex);
   }
 
-  /** Waits for what runs in the background. Zeros behind the end are cut off: they are only for what comes next. */
-  async close(): Promise<void> {
+  /**
+   * Waits for what runs in the background. Zeros behind the end are cut off: they are only for what comes next.
+   * Where writing has `failed` the mark may name more than a cut left here, so that is up to the next start.
+   */
+  async close(failed: boolean): Promise<void> {
     await this.#sealing;
-    if (this.newest.file !== null) await cutZeros(this.newest).catch(() => {});
+    if (!failed && this.newest.file !== null) await cutZeros(this.newest).catch(() => {});
     const prepared = await this.#takePrepared();
     if (prepared !== null) await discardUnnamed(this.#parts.options.disk, prepared);
   }

@@ -60,6 +60,21 @@ test('nothing that was appended after a truncation is acked by a sync from befor
   await expectHolds(await openLog(disk.crash({ keep: 'none' }), OPTIONS), model);
 });
 
+test('a log whose truncation failed is closed with all that its mark names', async () => {
+  for (const call of ['sync', 'writeNow', 'truncate'] as const) {
+    const { disk, log } = await filled(6);
+    disk.failNext(call, 'EIO', /seg/);
+    await log.truncateSuffix(6).then(() => assert.unreachable(call), () => {});
+    await log.close();
+    for (const keep of ['none', 'all'] as const) {
+      const again = await openLog(disk.after({ keep }), OPTIONS);
+      assert.equal(again.damage, [], `${call} failed, ${keep} kept`);
+      assert.ok(again.lastIndex >= 5);
+      await again.close();
+    }
+  }
+});
+
 test('a truncation over segment borders leaves exactly the prefix, and the log goes on from there', async () => {
   for (const from of [2, 9, 10, 11, 27, 28, 29, 40, 60]) {
     const { disk, log, model } = await filled(60);
