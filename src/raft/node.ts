@@ -45,6 +45,8 @@ export class RaftNode {
       s.term = s.log.lastTerm;
       s.vote = NOBODY;
       hardStateChanged(s);
+    } else if (options.hardState.inDoubt === true) {
+      hardStateChanged(s);
     }
     restartElectionTimer(s);
     report(s);

@@ -48,8 +48,8 @@ export interface RaftOptions {
   readonly settings: RaftSettings;
   readonly random: Random;
   readonly view: LogView;
-  /** From raft-state; term 0 when the replica is new. */
-  readonly hardState: { readonly term: Term; readonly vote: ReplicaId };
+  /** From raft-state; term 0 when the replica is new. `inDoubt`: a power cut may still take it back. */
+  readonly hardState: { readonly term: Term; readonly vote: ReplicaId; readonly inDoubt?: boolean };
   readonly log: LogDescription;
   readonly serving: Serving;
   /** Grows with each start of this node (node.json); tells replies to an earlier process apart. */

@@ -19,7 +19,7 @@ export function catchUpPeer(options: RaftGroupOptions, driver: RaftDriver, port:
   const { clusterId, logUid, nodeId, replicaId } = raft.identity;
   const envelope = (to: ReplicaId, toNode: NodeId): Envelope => {
     // The one on disk (I3), also when this replica was closed for an install and its successor has gone on.
-    const term = journal.get(options.logUid, replicaId)?.term ?? 0;
+    const term = journal.inDoubt ? 0 : (journal.get(options.logUid, replicaId)?.term ?? 0);
     return { clusterId, logUid, from: replicaId, fromNode: nodeId, to, toNode, term };
   };
   const send = (toNode: NodeId, message: Buffer): void => transport.send(toNode, message);

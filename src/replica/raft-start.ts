@@ -137,7 +137,7 @@ export async function describeStart(start: RaftStart): Promise<DriverOptions> {
     identity,
     settings,
     random: (bound) => readU32(randomBytes(4), 0) % bound,
-    hardState: { term: stored?.term ?? 0, vote: stored?.vote ?? 0 },
+    hardState: { term: stored?.term ?? 0, vote: stored?.vote ?? 0, inDoubt: journal.inDoubt },
     log: await describeLog(log, scan, stopped),
     serving: servingOf(start, isLost(journal, logUid, identity.replicaId)),
     incarnation,

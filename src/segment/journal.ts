@@ -38,6 +38,8 @@ export class RaftStateJournal {
   private files: DiskFile[] = [];
   /** Both copies must be written anew before anything can be added. */
   private mustRewrite = true;
+  /** What was read at the start is on disk for certain. */
+  private hasStored = false;
   private first = 0;
   private usedSize = 0;
   private capacity = 0;
@@ -62,7 +64,7 @@ export class RaftStateJournal {
 
   /**
    * Reads both copies, settles what they say together, and makes both whole again. On a full disk
-   * it opens all the same, and puts fail until there is room. `capacityMin` is in records (tests). What
+   * it opens all the same, in doubt, and puts fail until there is room. `capacityMin` is in records (tests). What
    * the disk does not give now is lost only with `givesUp`: it may give it at the next start.
    * Throws DiskError, JournalVersionError.
    */
@@ -105,9 +107,18 @@ export class RaftStateJournal {
       return;
     }
     this.mustRewrite = false;
+    this.hasStored = true;
   }
 
-  /** The durable state of a replica, or null when it was never entered. */
+  /**
+   * The disk was too full at the start to store what was read, which may have been in the page cache only:
+   * until the next put has succeeded a power cut may take back what `get` answers.
+   */
+  get inDoubt(): boolean {
+    return !this.hasStored;
+  }
+
+  /** The state of a replica, durable unless `inDoubt`, or null when it was never entered. */
   get(logUid: Buffer, replicaId: number): RaftStateRecord | null {
     return this.entries.get(replicaKey(logUid, replicaId)) ?? null;
   }
@@ -248,6 +259,7 @@ export class RaftStateJournal {
     this.usedSize = (1 + stated.size) * RECORD_SIZE;
     this.capacity = bytes.length;
     this.mustRewrite = false;
+    this.hasStored = true;
   }
 
   /** Records a new copy gets room for: the rest is real zeros, so that adding to it needs no space. */

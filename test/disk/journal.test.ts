@@ -297,9 +297,30 @@ test('opens on a full disk, and stores again when there is room', async () => {
   left.totalBytes = left.usedBytes + 1024;
   const journal = await RaftStateJournal.open(left, 1024);
   assert.is(termOf(journal, 1), 1);
+  assert.ok(journal.inDoubt);
   await rejects(journal.put(record(1, 2)), 'ENOSPC');
+  assert.ok(journal.inDoubt);
   left.totalBytes *= 10;
   await put(journal, record(1, 2));
+  assert.not(journal.inDoubt);
+});
+
+test('what a full disk cannot store again at the start is in doubt until a put has stored it', async () => {
+  const disk = new SimDisk();
+  const journal = await RaftStateJournal.open(disk, 1024);
+  await put(journal, record(1, 1), record(2, 1));
+  disk.failNext('sync', 'EIO', /a$/);
+  await rejects(journal.put(record(1, 2)), 'EIO');
+  const restarted = disk.crash({ mode: 'process', keep: 'all' });
+  restarted.totalBytes = restarted.usedBytes;
+  const again = await RaftStateJournal.open(restarted, 1024);
+  assert.is(termOf(again, 1), 2);
+  assert.ok(again.inDoubt, 'only the page cache has it');
+  assert.is(termOf(await RaftStateJournal.open(restarted.after({ keep: 'none' }), 1024), 1), 1);
+  restarted.totalBytes *= 10;
+  await put(again, record(2, 2));
+  assert.not(again.inDoubt);
+  assert.is(termOf(await RaftStateJournal.open(restarted.crash({ keep: 'none' }), 1024), 1), 2, 'a put of any replica stores all');
 });
 
 async function filled(): Promise<SimDisk> {

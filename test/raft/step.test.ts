@@ -3,6 +3,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { RaftNode } from '../../src/raft/node.ts';
 import { RAFT_DEFAULTS } from '../../src/raft/settings.ts';
+import type { RaftOptions } from '../../src/raft/state.ts';
 import { step } from '../../src/raft/step.ts';
 import type { Input } from '../../src/raft/step.ts';
 import { members } from './support/cluster.ts';
@@ -13,13 +14,13 @@ import { describeMessage } from './support/describe.ts';
 
 const test = suite('raft/step');
 
-function newNode(voters: number[] = [1, 2, 3]): RaftNode {
+function newNode(voters: number[] = [1, 2, 3], hardState: RaftOptions['hardState'] = { term: 0, vote: 0 }): RaftNode {
   return new RaftNode({
     identity: { clusterId: CLUSTER_ID, logUid: LOG_UID, nodeId: 'n1', replicaId: 1 },
     settings: RAFT_DEFAULTS,
     random: () => 0,
     view: { termAt: () => 1, sizeOf: (from, to) => (to - from + 1) * 100 },
-    hardState: { term: 0, vote: 0 },
+    hardState,
     log: {
       firstIndex: 1,
       baseTerm: 0,
@@ -105,6 +106,18 @@ test('a sole voter is told what to write by its first flush', () => {
   const effects = newNode([1]).flush();
   assert.equal(effects.hardState, { term: 1, vote: 1, sequence: 2 });
   assert.is(effects.role?.role, 'candidate');
+});
+
+test('a term that is in doubt at the start is stored before anything leaves in it', () => {
+  const node = newNode([1, 2, 3], { term: 12, vote: 3, inDoubt: true });
+  const { sequence, ...stored } = node.flush().hardState!;
+  assert.equal(stored, { term: 12, vote: 3 });
+  node.receive(append({ from: 2, term: 12 }));
+  assert.equal(node.flush().messages, []);
+  node.hardStatePersisted(sequence);
+  assert.equal(node.flush().messages.map(({ term, to }) => [term, to]), [[12, 2]]);
+  const sure = newNode([1, 2, 3], { term: 12, vote: 3 });
+  assert.is(sure.flush().hardState, null);
 });
 
 test('effects stay as they are until the next flush', () => {
