@@ -3,7 +3,8 @@
 //
 // Invariant: entries are deleted only below the older of two synced snapshots, so that one damaged
 // file never costs the producers, positions or the fence. A trim that needs it makes both: the
-// second is of a later entry, a NOOP if nothing else comes.
+// second is of a later entry, a NOOP if nothing else comes. And the newest one knows of the trim:
+// a member of a group starts with what it finds committed, and would take for lost what is gone.
 import { DiskError, isDiskFull } from '../index/disk.ts';
 import { LogState } from '../segment/log-options.ts';
 import { Durability } from '../wire/ops.ts';
@@ -133,6 +134,7 @@ export class LogUpkeep {
     }
     if (this.snapshots.safeIndex < last) this.#proposeNoop();
     const { descriptor, log, logStart } = this.replica;
+    if (this.snapshots.newestStart < logStart) await this.snapshot();
     // The entry that moved the log's start must outlive the records below it.
     if (descriptor.settings.durability !== Durability.FSYNC) await log.sync();
     if (log.state !== LogState.OPEN) return;

@@ -49,6 +49,8 @@ export class SnapshotStore {
   #indexes: number[] = [];
   /** Bytes of the newest one. */
   newestBytes = 0;
+  /** The log's start that it states. */
+  newestStart = 0;
 
   constructor(disk: Disk, directory: string, yieldTurn: () => Promise<void>) {
     this.#disk = disk;
@@ -100,6 +102,7 @@ export class SnapshotStore {
       }
     }
     this.#indexes = found.slice(-SNAPSHOTS_KEPT);
+    this.newestStart = state?.logStart ?? 0;
     return { state, damaged, unreadable };
   }
 
@@ -120,6 +123,7 @@ export class SnapshotStore {
   async write(state: ReplicaState): Promise<void> {
     if (state.appliedIndex === 0 || state.appliedIndex === this.newestIndex) return;
     const encoder = new SnapshotEncoder(state);
+    const { logStart } = state;
     const path = this.#path(encoder.index);
     const temporary = path + TEMPORARY_SUFFIX;
     try {
@@ -132,6 +136,7 @@ export class SnapshotStore {
     await this.#disk.syncDirectory(this.#directory);
     this.#indexes.push(encoder.index);
     this.newestBytes = encoder.size;
+    this.newestStart = logStart;
     while (this.#indexes.length > SNAPSHOTS_KEPT) await this.#disk.unlink(this.#path(this.#indexes.shift()!));
   }
 

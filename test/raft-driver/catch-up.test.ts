@@ -18,13 +18,17 @@ import type { Member } from './cluster.ts';
 
 const test = suite('raft-driver/catch up');
 
+/** At most so many of the records below are in one segment. */
+const SEGMENT_RECORDS = 11;
+
 /** Five segments, the first ones deleted behind a trim. */
-async function fillAndTrim(cluster: Cluster, leader: Member, offset = 30): Promise<void> {
+async function fillAndTrim(cluster: Cluster, leader: Member, offset = 30, pauseMs = 0): Promise<void> {
   const client = await leader.connect();
   for (let i = 0; i < 45; i++) {
     const id = client.sendProduce(LOG, sized(100_000));
     await cluster.settle();
     assert.is(client.produced(id)!.code, 'OK');
+    if (pauseMs > 0) await cluster.advance(pauseMs);
   }
   const producer = client.sendProduce(LOG, records('last'));
   await cluster.settle();
@@ -32,7 +36,7 @@ async function fillAndTrim(cluster: Cluster, leader: Member, offset = 30): Promi
   const trim = client.send(Op.TRIM, encode(trimRequest, { log: LOG, offset }));
   await cluster.settle();
   assert.is(client.result(trim, trimResponse)!.code, 'OK');
-  await cluster.until('segments to go', () => leader.log.firstIndex > 20);
+  await cluster.until('segments to go', () => leader.log.firstOffset + SEGMENT_RECORDS > offset);
 }
 
 /** A cluster of three of which one member missed everything, and the leader. */
@@ -64,6 +68,21 @@ test('a replica that missed what is trimmed is brought on, and stays so over a p
   await laggard.start(true);
   await isComplete(cluster, laggard);
   assert.is(laggard.world!.node.counters.snapshotsInstalled, 0, 'nothing had to be sent again');
+  await cluster.stop();
+});
+
+test('a restart that hears from nobody takes what was trimmed for trimmed, not for lost', async () => {
+  const { cluster, leader, follower } = await Cluster.led();
+  await cluster.converge();
+  // Two snapshots from before the trim cover all that it deletes.
+  await fillAndTrim(cluster, leader, 12, 300);
+  await cluster.until('segments to go', () => follower.log.firstIndex > 1);
+  for (const member of cluster.members) member.crash({ keep: 'none' });
+  for (const member of [leader, follower]) {
+    await member.start(true);
+    assert.ok(member.replica.logStart >= member.log.firstOffset, `${member.replica.logStart}, and its files begin at ${member.log.firstOffset}`);
+    member.crash({ keep: 'none' });
+  }
   await cluster.stop();
 });
 
