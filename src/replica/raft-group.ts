@@ -62,8 +62,7 @@ export class RaftGroup implements Group, DriverSink, LogEvents {
     this.#options = options;
     this.#log = options.log;
     this.#stopped = options.stopped;
-    const { log } = options.raft;
-    this.commitIndex = log.appliedIndex;
+    this.commitIndex = options.raft.log.appliedIndex;
     this.term = Math.max(options.raft.hardState.term, options.log.lastTerm);
     this.#port = new RaftLogPort(options.log, options.nowMs, {
       ready: () => {
@@ -74,9 +73,10 @@ export class RaftGroup implements Group, DriverSink, LogEvents {
       ownEntry: () => {
         if (this.#inOffice) this.#feed.showOwnEntry();
       },
+      damagedAtCut: () => this.#catchUp.wantAll(),
       truncationFailed: (error) => this.#fail(`a truncation could not be made (${error.message})`),
     });
-    this.#feed = new RaftFeed(options.log, this.#port, log.appliedIndex, (read) => {
+    this.#feed = new RaftFeed(options.log, this.#port, this.commitIndex, (read) => {
       if (read) this.#goOn();
       else this.#cannotRead();
     });

@@ -21,7 +21,9 @@ export interface RaftLogEvents {
   /** The group appended an entry of its own: the log's last one. */
   ownEntry(): void;
   /** A truncation cannot be made. */
-  truncationFailed(error: DiskError | DamageError): void;
+  truncationFailed(error: DiskError): void;
+  /** Nor this one, because what it would cut is damaged; nothing more is written before another log takes the place. */
+  damagedAtCut(): void;
 }
 
 export class RaftLogPort implements LogPort {
@@ -31,6 +33,8 @@ export class RaftLogPort implements LogPort {
   /** Terms of the entries up to `#olderTo`, all of them committed, ascending; what they say beyond may be cut off. */
   #older: readonly TermRun[] = [];
   #olderTo = 0;
+  /** A truncation looks for its place, or cannot be made. */
+  #uncut = false;
 
   constructor(log: SegmentedLog, nowMs: () => number, events: RaftLogEvents) {
     this.#log = log;
@@ -47,7 +51,7 @@ export class RaftLogPort implements LogPort {
   }
 
   get ready(): boolean {
-    return this.#log.acceptsAppends;
+    return this.#log.acceptsAppends && !this.#uncut;
   }
 
   termAt(index: Index): Term {
@@ -111,12 +115,17 @@ export class RaftLogPort implements LogPort {
 
   truncateAfter(afterIndex: Index): void {
     this.#log.truncateSuffix(afterIndex + 1).then(
-      () => this.#events.ready(),
+      () => {
+        this.#uncut = false;
+        this.#events.ready();
+      },
       (error: unknown) => {
-        if (!(error instanceof DiskError) && !(error instanceof DamageError)) throw error;
+        if (error instanceof DamageError) return this.#events.damagedAtCut();
+        if (!(error instanceof DiskError)) throw error;
         this.#events.truncationFailed(error);
       },
     );
+    this.#uncut = this.#log.lastIndex > afterIndex;
   }
 
   inspect(message: Append): readonly ConfigEntry[] | null {

@@ -270,7 +270,8 @@ export class SegmentedLog {
   /**
    * Removes the entries from `fromIndex` on, which must not be committed. The log's end is the new one
    * when this returns, and appends may follow at once (except after a cut deep into sealed segments:
-   * `acceptsAppends`); resolves when the files agree, synced. Rejects with DiskError.
+   * `acceptsAppends`); resolves when the files agree, synced. Rejects with DiskError,
+   * and with DamageError where the first of these entries is damaged: then nothing was changed.
    */
   truncateSuffix(fromIndex: number): Promise<void> {
     assert(this.acceptsAppends, 'the log is not open for truncation');

@@ -118,9 +118,14 @@ export class Lookup {
     return bytes;
   }
 
-  /** The log's state before `fromIndex`, which it has: where a truncation cuts. Throws ColdError. */
+  /**
+   * The log's state before `fromIndex`, which it has: where a truncation cuts. Throws ColdError, and DamageError
+   * where that entry is damaged: its term and place may be guesses, and cutting by guess loses what was promised.
+   */
   endBefore(fromIndex: number): LogEnd {
     const segment = this.#list.withIndex(fromIndex);
+    const damage = segment.damage.find((range) => range.firstIndex <= fromIndex && fromIndex <= range.lastIndex);
+    if (damage !== undefined && this.#tail.slabWith(fromIndex) === null) throw new DamageError(damage);
     if (fromIndex === segment.firstIndex) return endBefore(segment);
     const previous = fromIndex - 1;
     const slab = this.#tail.slabWith(previous);

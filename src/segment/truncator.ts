@@ -3,6 +3,7 @@
 // it wait for the disk before anything changes.
 //
 // Invariant: the tail, the list and the flusher hear of a truncation in one turn, or not at all.
+import { DamageError } from './damage.ts';
 import type { Flusher } from './flusher.ts';
 import type { SegmentList } from './list.ts';
 import { ColdError, type Lookup } from './lookup.ts';
@@ -38,6 +39,7 @@ export class Truncator {
     try {
       return this.#cutTo(this.#lookup.endBefore(fromIndex));
     } catch (error) {
+      if (error instanceof DamageError) return Promise.reject(error);
       if (!(error instanceof ColdError)) throw error;
       return this.#truncateCold(fromIndex, error);
     }

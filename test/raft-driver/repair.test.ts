@@ -365,6 +365,28 @@ test('a leader whose uncommitted tail is damaged lets others lead, who never saw
   await cluster.stop();
 });
 
+test('a tail whose headers are lost is not cut by guess: its replica is brought on anew', async () => {
+  const { cluster, former } = await withLoneTail();
+  former.crash({ keep: 'all' });
+  const [path] = segments(former);
+  const bytes = former.disk.contents(path!);
+  for (const value of ['x', 'y']) former.disk.corrupt(path!, bytes.lastIndexOf(value) - 40);
+  await cluster.until('another leader', () => cluster.leader !== null && cluster.leader !== former);
+  const client = await cluster.leader!.connect();
+  client.sendProduce(LOG, records('instead of x'));
+  await cluster.settle();
+  await former.start(true);
+  const [damage] = former.log.damage;
+  assert.is(damage!.lastIndex, former.log.lastIndex);
+  assert.is(damage!.lastIndex - damage!.firstIndex, 1, 'two entries in one damaged stretch');
+  cluster.heal();
+  await cluster.until('the install', () => former.world!.node.counters.snapshotsInstalled === 1);
+  await cluster.converge();
+  assert.equal(await former.entries(), await cluster.leader!.entries());
+  assert.equal(former.log.damage, []);
+  await cluster.stop();
+});
+
 test('a leader that could not read its tail for a moment, and found nobody to hand over to, leads', async () => {
   const { cluster, former } = await withLoneTail();
   former.crash({ keep: 'all' });

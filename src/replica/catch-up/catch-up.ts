@@ -34,6 +34,11 @@ export class CatchUpPeer {
     return this.#repairer.damaged;
   }
 
+  /** What is on this replica's disk can be used no longer. */
+  wantAll(): void {
+    this.#repairer.wantsAll = true;
+  }
+
   static takes(message: Buffer): boolean {
     return kindOf(message, 0) >= FIRST_CATCH_UP_KIND;
   }
