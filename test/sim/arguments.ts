@@ -13,6 +13,7 @@ which worlds
   --seeds K          so many worlds, seeds N … N + K − 1 (default 1)
   --minutes M        as many worlds as fit into so many real minutes
   --nodes 1|3|5|all  nodes of a world (default 1); all: of every size, by the seed
+  --kept             the worlds that once found a bug (kept-seeds.ts)
   --seconds S        simulated seconds with faults, instead of what the seed says
   --without a,b      leave these faults out
 what is told
@@ -41,6 +42,7 @@ export interface Arguments extends OptionWishes {
   allSizes: boolean;
   seeds: number;
   minutes: number;
+  kept: boolean;
   trace: boolean;
   shrink: boolean;
   quiet: boolean;
@@ -52,7 +54,7 @@ export interface Arguments extends OptionWishes {
 }
 
 const WITH_VALUE = new Set(['seed', 'seeds', 'minutes', 'nodes', 'seconds', 'without', 'mutant']);
-const ALONE = new Set(['trace', 'shrink', 'quiet', 'mutants', 'from-table', 'help']);
+const ALONE = new Set(['kept', 'trace', 'shrink', 'quiet', 'mutants', 'from-table', 'help']);
 
 /** `planted` are the names of all planted bugs. Throws UsageError. */
 export function parseArguments(words: readonly string[], planted: readonly string[]): Arguments {
@@ -71,6 +73,7 @@ export function parseArguments(words: readonly string[], planted: readonly strin
     list,
     seeds: values.has('seeds') ? wholeNumber('seeds', text('seeds'), 1) : values.has('mutants') ? SEEDS_MAX : 1,
     minutes: values.has('minutes') ? positive('minutes', text('minutes')) : 0,
+    kept: values.has('kept'),
     nodeCount: nodes === 'all' ? 1 : Number(nodes),
     allSizes: nodes === 'all',
     seconds: seconds === undefined ? undefined : positive('seconds', seconds),

@@ -1,4 +1,4 @@
-// Seeds that once found a bug, each with the bug. They run with every `npm test`. What a seed means
+// Seeds that once found a bug, each with the bug: `npm run sim -- --kept`, in CI. What a seed means
 // changes with the simulator, so a bug that can be shown by a small test has one of its own besides.
 
 export interface KeptSeed {
@@ -34,5 +34,11 @@ export const KEPT_SEEDS: readonly KeptSeed[] = [
   { seed: 68, nodes: 3, found: 'a replica that was given up before its first segment was made never opened to say so' },
   { seed: 500161, nodes: 3, found: 'a trimmed replica without a whole snapshot never opened to be brought on anew' },
   { seed: 400622, nodes: 1, found: 'positions were told from a state that ends before damage' },
+  { seed: 1000569, nodes: 5, found: 'an index that was built around damage was believed after the damage was mended' },
+  { seed: 1001868, nodes: 3, found: 'a snapshot that was being opened for a peer was closed twice' },
+  { seed: 1003359, nodes: 5, found: 'a log whose truncation had failed was cut short when it was closed' },
+  { seed: 1020213, nodes: 3, found: 'a start on a full disk believed terms that were in the page cache only' },
+  { seed: 1030696, nodes: 3, found: 'a restart took trimmed files for lost ones' },
+  { seed: 1041106, nodes: 3, found: 'a truncation inside of a damaged stretch was made by guess' },
   { seed: 801068, nodes: 3, found: 'a leader that could not read its tail for a moment, and found no heir, never took its office' },
 ];

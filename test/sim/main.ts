@@ -2,6 +2,7 @@
 // is in arguments.ts.
 import { HELP, parseArguments, UsageError } from './arguments.ts';
 import type { Arguments } from './arguments.ts';
+import { KEPT_SEEDS } from './kept-seeds.ts';
 import { MUTANTS } from './mutants.ts';
 import { runMutants } from './mutants-run.ts';
 import { describeOptions, drawOptions } from './options.ts';
@@ -44,13 +45,9 @@ async function runSeeds(wishes: Arguments): Promise<number> {
   const speeds: number[] = [];
   let failures = 0;
   let count = 0;
-  const { list, minutes } = wishes;
-  const seeds = list.length > 1 ? list.length : wishes.seeds;
-  const more = (): boolean => (minutes > 0 ? performance.now() - began < minutes * MINUTE_MS : count < seeds);
-  while (more()) {
-    const seed = list.length > 1 ? list[count]! : wishes.seed + count;
+  for (const { seed, nodeCount } of worldsOf(wishes, began)) {
     count++;
-    const sized = wishes.allSizes ? { ...wishes, nodeCount: SIZES[seed % SIZES.length]! } : wishes;
+    const sized = { ...wishes, nodeCount };
     const { result, cpuMs } = await runOne(seed, sized);
     speeds.push((result.simulatedSeconds * 1000) / cpuMs);
     totals.addAll(result.counters);
@@ -62,10 +59,19 @@ async function runSeeds(wishes: Arguments): Promise<number> {
     }
   }
   report(count, failures, totals, speeds, began);
-  const missing = count >= COVERAGE_SEEDS_MIN ? totals.missing(wishes.allSizes ? 3 : wishes.nodeCount) : [];
+  const missing = count >= COVERAGE_SEEDS_MIN && !wishes.kept ? totals.missing(wishes.allSizes ? 3 : wishes.nodeCount) : [];
   if (missing.length > 0) console.log(`never happened: ${missing.join(', ')}`);
   console.log(`${count - failures} passed, ${failures + Math.min(1, missing.length)} failed`);
   return failures > 0 || missing.length > 0 ? 1 : 0;
+}
+
+/** Seed and size of one world after the other. */
+function* worldsOf(wishes: Arguments, began: number): Generator<{ seed: number; nodeCount: number }> {
+  const { list, minutes, seeds, kept, allSizes } = wishes;
+  const sized = (seed: number) => ({ seed, nodeCount: allSizes ? SIZES[seed % SIZES.length]! : wishes.nodeCount });
+  if (kept) for (const { seed, nodes } of KEPT_SEEDS) yield { seed, nodeCount: nodes };
+  else if (list.length > 1) for (const seed of list) yield sized(seed);
+  else for (let i = 0; minutes > 0 ? performance.now() - began < minutes * MINUTE_MS : i < seeds; i++) yield sized(wishes.seed + i);
 }
 
 /** The time counted is the processor's: other work on the machine must not look like a slow simulator. */

@@ -157,7 +157,8 @@ export class Nemesis {
   /** Sometimes it is cut off from the others meanwhile, and a little longer: it wakes up and knows of nothing. */
   #pause(kind: 'pause' | 'freeze', node: SimNode, prng: Prng): void {
     const { network, nodes, scheduler } = this.#world;
-    const us = prng.between(10_000, 3 * SECOND_US);
+    // The others need a second or two to agree without it, and the apps to find out.
+    const us = prng.chance(0.4) ? prng.between(10_000, SECOND_US) : prng.between(SECOND_US, 5 * SECOND_US);
     node.pause(kind === 'freeze');
     scheduler.after(us, () => node.resume());
     if (nodes.length === 1 || prng.chance(0.4)) return;
@@ -223,8 +224,9 @@ export class Nemesis {
     const { network, counters, clientNames, nodes, scheduler, trace } = this.#world;
     const others = [...clientNames, ...nodes.filter((other) => other !== node).map((other) => other.name)];
     // A machine that is sick all over: what it was writing is still under way when the others have gone on.
-    const sick = kind === 'partition' && nodes.length > 1 && prng.chance(0.3);
-    const chosen = others.filter((other) => prng.chance(0.5) || (sick && nodes.some(({ name }) => name === other)));
+    const sick = kind === 'partition' && nodes.length > 1 && prng.chance(0.4);
+    // Most apps still reach it, and are told what it believes.
+    const chosen = others.filter((other) => prng.chance(sick ? 0.2 : 0.5) || (sick && nodes.some(({ name }) => name === other)));
     const us = sick ? prng.between(600_000, 2 * SECOND_US) : prng.between(50_000, 5 * SECOND_US);
     counters.partitions++;
     if (kind === 'clog') {

@@ -187,7 +187,7 @@ function drawNode(prng: Prng, nodeCount: number) {
     },
     mapBackend: prng.pick(['mmap', 'mirror'] as const),
     turnMaxUs: prng.pick(nodeCount === 1 ? [10, 50, 300, 3000] : [30, 300, 1000, 3000]),
-    thinkUs: prng.pick(nodeCount === 1 ? [40_000, 80_000, 140_000] : [100_000, 150_000, 200_000]),
+    thinkUs: prng.pick(nodeCount === 1 ? [40_000, 80_000, 140_000] : [150_000, 220_000, 300_000]),
     recordBytesMax: prng.pick(nodeCount === 1 ? [400, 4000, 30_000, 60_000] : [400, 1000, 7500, 15_000]),
     depth: prng.pick(nodeCount === 1 ? [1, 4, 16] : [2, 8, 16, 32]),
     cacheBytes: prng.pick([0, 16_384, 65_536, 1_048_576]),

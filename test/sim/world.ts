@@ -53,7 +53,7 @@ const SECOND_US = 1_000_000;
 /** Simulated time that each step of phase 2 may take. */
 const LIVENESS_BOUND_US = 90 * SECOND_US;
 /** Between two looks of the checkers at a node. */
-const LOOK_US = 25_000;
+const LOOK_US = 40_000;
 
 export interface WorldResult {
   readonly seed: number;

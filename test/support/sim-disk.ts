@@ -123,6 +123,10 @@ export class SimDisk implements Disk {
     });
   }
 
+  get mayHalt(): boolean {
+    return this.halt !== null;
+  }
+
   clearFaults(): void {
     this.rules = [];
     this.rates = {};

@@ -35,9 +35,10 @@ export class SimFile implements DiskFile {
   write(source: Buffer, offset: number, length: number, position: number): Promise<void> {
     this.checkOpen('write');
     assert(offset + length <= source.length, 'write past the source');
-    const bytes = new Uint8Array(source.subarray(offset, offset + length));
+    const bytes = Buffer.allocUnsafe(length);
+    source.copy(bytes, 0, offset, offset + length);
     const act = (operation: DiskOperation): void => {
-      assert(Buffer.compare(bytes, source.subarray(offset, offset + length)) === 0, `the source of a write to ${this.path} changed under it`);
+      assert(source.compare(bytes, 0, length, offset, offset + length) === 0, `the source of a write to ${this.path} changed under it`);
       this.disk.store(this.node, bytes, operation);
     };
     return this.disk.run('write', this.path, position, length, act, this.writeEffect(bytes, position));
@@ -46,7 +47,9 @@ export class SimFile implements DiskFile {
   writeNow(source: Buffer, offset: number, length: number, position: number): void {
     this.checkOpen('writeNow');
     assert(length <= WRITE_NOW_SIZE_MAX, 'writeNow is for little');
-    const bytes = new Uint8Array(source.subarray(offset, offset + length));
+    let bytes = source.subarray(offset, offset + length);
+    // What a halted process had begun may be looked at when the source is long in use again.
+    if (this.disk.mayHalt) bytes = Buffer.from(bytes);
     const operation = this.disk.runNow('writeNow', this.path, position, length, this.writeEffect(bytes, position));
     if (operation !== null) this.disk.store(this.node, bytes, operation);
   }

@@ -176,10 +176,10 @@ export class SimFileNode {
     for (const [number, bytes] of ticket.sectors) {
       if (bytes === HOLE) this.durable.delete(number);
       else this.durable.set(number, bytes);
-      const state = this.dirty.get(number);
-      if (state === undefined) continue;
-      state.versions.splice(0, state.versions.lastIndexOf(bytes) + 1);
-      if (state.versions.length === 0) this.dirty.delete(number);
+      const versions = this.dirty.get(number)?.versions;
+      if (versions === undefined) continue;
+      if (versions[versions.length - 1] === bytes) this.dirty.delete(number);
+      else versions.splice(0, versions.lastIndexOf(bytes) + 1);
     }
     const at = this.sizes.lastIndexOf(ticket.size);
     if (at >= 0) this.sizes.splice(0, at + 1);

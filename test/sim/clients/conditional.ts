@@ -19,7 +19,7 @@ export class ConditionalProducer extends SimClient {
   protected step(): void {
     if (this.draining || this.underWay > 0) return;
     let expectedOffset = this.prng.chance(0.5) ? this.#next : Math.max(this.#next, this.#ref.history.end);
-    for (let i = this.prng.chance(0.6) ? 1 : this.prng.between(2, 4); i > 0; i--) {
+    for (let i = this.prng.chance(0.5) ? 1 : this.prng.between(2, 6); i > 0; i--) {
       const fates = this.newFates(this.#ref.name, 3, 300);
       this.produce({ ref: this.#ref, fates, bytes: buildBatch(this.records(fates)), expectedOffset }, (outcome) => {
         if (outcome.ok) this.#next = outcome.value.nextOffset;

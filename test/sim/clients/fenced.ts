@@ -10,6 +10,9 @@ import { demand } from '../core/failure.ts';
 import { SimClient } from './client.ts';
 import type { ClientWorld, LogRef } from './client.ts';
 
+/** Batches that it has on the way at most. */
+const BURST_MAX = 8;
+
 export class FencedProducer extends SimClient {
   readonly #ref: LogRef;
   #token = 0;
@@ -24,12 +27,12 @@ export class FencedProducer extends SimClient {
   }
 
   protected step(): void {
-    if (this.draining || this.#fencing || this.underWay >= 4) return;
+    if (this.draining || this.#fencing || this.underWay >= BURST_MAX) return;
     if (!this.#holds || this.prng.chance(0.01)) {
       this.#takeOver();
       return;
     }
-    for (let i = this.prng.between(1, 4 - this.underWay); i > 0; i--) this.#write();
+    for (let i = this.prng.between(1, BURST_MAX - this.underWay); i > 0; i--) this.#write();
   }
 
   #write(): void {

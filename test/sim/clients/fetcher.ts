@@ -12,6 +12,9 @@ import { demand } from '../core/failure.ts';
 import { SimClient } from './client.ts';
 import type { ClientWorld, LogRef } from './client.ts';
 
+/** Requests that it has under way at most. */
+const ASKED_MAX = 6;
+
 export class Fetcher extends SimClient {
   /** The next offset it wants; NONE = it begins anew. */
   next = NONE;
@@ -39,7 +42,11 @@ export class Fetcher extends SimClient {
   }
 
   protected step(): void {
-    if (this.underWay > 0 || this.done) return;
+    if (this.done) return;
+    if (this.underWay > 0) {
+      if (this.underWay < ASKED_MAX && !this.draining && !this.#once && this.prng.chance(0.6)) this.#askEnd();
+      return;
+    }
     if (this.#generation !== this.#ref.generation) {
       this.#generation = this.#ref.generation;
       this.next = NONE;
@@ -126,6 +133,25 @@ export class Fetcher extends SimClient {
       this.next = range !== undefined && range.committedEnd > this.next && this.next !== NONE ? range.committedEnd : NONE;
     }
     this.backOff();
+  }
+
+  /** Where the log ends now, whatever else it waits for: a node that has lost the lead without knowing must not say. */
+  #askEnd(): void {
+    const log = this.#ref.history;
+    const floor = log.end;
+    const startFloor = log.start;
+    const request = {
+      log: this.#ref.name, flags: FETCH_LINEARIZABLE, positionName: '', from: From.NEXT, value: 0,
+      minBytes: 0, maxBytes: 200, maxWaitMs: 300, logUid: this.#ref.uid,
+    };
+    this.begin('fetch');
+    this.link.call(Op.FETCH, fetchRequest, request, fetchResponse, (outcome) => {
+      this.ended('fetch', outcome);
+      const { stale } = this.link;
+      if (!outcome.ok || (stale && log.soft)) return;
+      const { logStart, committedEnd } = outcome.value;
+      this.world.history.range({ log, logStart, committedEnd, floor, startFloor, linear: true, stale });
+    });
   }
 
   /** FIND_OFFSET of a time that a known record has. */

@@ -23,7 +23,7 @@ import type { Host } from '../net/stream.ts';
 import { SimSocket } from '../net/stream.ts';
 import type { SimNode } from '../node/sim-node.ts';
 
-const CONNECT_TIMEOUT_US = 2_000_000;
+const CONNECT_TIMEOUT_US = 800_000;
 const TICK_US = 1_000_000;
 const PAUSE_MIN_US = 5_000;
 const PAUSE_MAX_US = 800_000;
@@ -78,7 +78,8 @@ export class ClientLink implements Host {
   #socket: SimSocket | null = null;
   #life = 0;
   #pauseUs = PAUSE_MIN_US;
-  #flushing = false;
+  /** Events of this client that are going on: what they sent goes out together when they have ended. */
+  #depth = 0;
   #ready = false;
 
   constructor(world: LinkWorld, name: string, prng: Prng, hosts: Hosts, events: LinkEvents) {
@@ -102,11 +103,13 @@ export class ClientLink implements Host {
   // Host
 
   deliver(event: () => void): void {
+    this.#depth++;
     try {
       event();
     } catch (error) {
       this.#world.failed(error);
     }
+    if (--this.#depth === 0) this.#flush();
   }
 
   whenAwake(): void {
@@ -212,7 +215,9 @@ export class ClientLink implements Host {
     const machine = new ClientMachine(
       { name: this.name, clusterId: Buffer.alloc(16), token: undefined, random: () => this.#prng.next32() / 0x1_0000_0000 },
       {
-        outputReady: () => this.#flushLater(),
+        outputReady: () => {
+          if (this.#depth === 0) this.#flush();
+        },
         ready: () => this.#becameReady(),
         draining: () => (this.#ready = false),
         ended: (error) => this.#ended(error),
@@ -228,7 +233,7 @@ export class ClientLink implements Host {
     mine.resume();
     this.#trace(`connects to ${node.name}`);
     theirs.host.deliver(() => node.accept(theirs));
-    this.#flushLater();
+    this.#flush();
     const tick = (): void => {
       if (this.machine !== machine) return;
       this.deliver(() => machine.tick(this.#nowMs()));
@@ -275,17 +280,12 @@ export class ClientLink implements Host {
     });
   }
 
-  #flushLater(): void {
-    if (this.#flushing) return;
-    this.#flushing = true;
-    this.#world.scheduler.after(1 + this.#prng.next(30), () => {
-      this.#flushing = false;
-      const { machine } = this;
-      if (machine === null || machine.output.size === 0 || this.#socket === null) return;
-      const bytes = Buffer.concat(machine.output.take());
-      this.#world.trace.add(TraceKind.NET, bytes.length, this.#life, machine.lastId);
-      this.#socket.write(bytes);
-    });
+  #flush(): void {
+    const { machine } = this;
+    if (machine === null || machine.output.size === 0 || this.#socket === null) return;
+    const bytes = Buffer.concat(machine.output.take());
+    this.#world.trace.add(TraceKind.NET, bytes.length, this.#life, machine.lastId);
+    this.#socket.write(bytes);
   }
 
   #nowMs(): number {

@@ -26,12 +26,12 @@ export class PositionMover extends SimClient {
   }
 
   protected step(): void {
-    if (this.draining || this.underWay >= 3) return;
+    if (this.draining || this.underWay >= 6) return;
     const name = this.prng.pick(this.#positions.names);
     const what = this.prng.next(10);
     if (what < 2) this.#get(name);
     else if (what < 3) this.#list();
-    else for (let i = this.prng.between(1, 2); i > 0; i--) this.#put(name);
+    else for (let i = this.prng.between(1, 4); i > 0; i--) this.#put(name);
   }
 
   #put(name: string): void {

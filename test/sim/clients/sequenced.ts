@@ -64,7 +64,7 @@ export class SequencedProducer extends SimClient {
     this.#ref = ref;
     this.#shared = shared;
     this.#options = options;
-    this.#impatient = world.nodes.length > 1 && prng.chance(0.4);
+    this.#impatient = world.nodes.length > 1 && prng.chance(0.75);
   }
 
   override get settled(): boolean {
@@ -133,7 +133,7 @@ export class SequencedProducer extends SimClient {
     const { asked } = this.#shared;
     batch.sendings++;
     batch.inFlight = true;
-    const timeoutMs = this.#impatient ? this.prng.between(50, 400) : this.prng.chance(0.1) ? this.prng.between(1, 1000) : 0;
+    const timeoutMs = this.#impatient ? this.prng.between(30, 300) : this.prng.chance(0.1) ? this.prng.between(1, 1000) : 0;
     this.produce({ ref: this.#ref, fates, bytes, timeoutMs, sendings: batch.sendings }, (outcome) => {
       batch.inFlight = false;
       if (id === this.#id && batch.epoch === this.#epoch) this.#answered(batch, outcome, asked);

@@ -10,20 +10,25 @@
 export type Task = () => void;
 
 /** Events between two looks at what the real event loop has: rejections that nobody handled. */
-const EVENTS_PER_LOOK = 16;
+const EVENTS_PER_LOOK = 64;
+
+interface Event {
+  readonly timeUs: number;
+  /** Events of one time run in this order. */
+  readonly order: number;
+  readonly task: Task;
+}
 
 export class Scheduler {
   /** Microseconds since the world began. */
   nowUs = 0;
   executed = 0;
-  #size = 0;
   #sequence = 0;
-  readonly #times: number[] = [];
-  readonly #orders: number[] = [];
-  readonly #tasks: Task[] = [];
+  /** A binary heap: each event is due before the two at 2i + 1 and 2i + 2. */
+  readonly #heap: Event[] = [];
 
   get waiting(): number {
-    return this.#size;
+    return this.#heap.length;
   }
 
   after(delayUs: number, task: Task): void {
@@ -31,25 +36,27 @@ export class Scheduler {
   }
 
   at(timeUs: number, task: Task): void {
-    const time = Math.max(this.nowUs, Math.floor(timeUs));
-    const order = ++this.#sequence;
-    const times = this.#times;
-    let i = this.#size++;
+    const heap = this.#heap;
+    const event = { timeUs: Math.max(this.nowUs, Math.floor(timeUs)), order: ++this.#sequence, task };
+    let i = heap.length;
+    heap.push(event);
     while (i > 0) {
       const parent = (i - 1) >> 1;
-      if (times[parent]! <= time) break;
-      this.#move(parent, i);
+      const above = heap[parent]!;
+      if (above.timeUs <= event.timeUs) break;
+      heap[i] = above;
       i = parent;
     }
-    this.#set(i, time, order, task);
+    heap[i] = event;
   }
 
   /** Runs events until `untilUs`, or until `over` says so. */
   async run(untilUs: number, over: () => boolean): Promise<void> {
     await null;
-    while (this.#size > 0 && this.#times[0]! <= untilUs && !over()) {
-      this.nowUs = this.#times[0]!;
-      this.#take()();
+    while (this.#heap.length > 0 && this.#heap[0]!.timeUs <= untilUs && !over()) {
+      const { timeUs, task } = this.#take();
+      this.nowUs = timeUs;
+      task();
       await new Promise<void>((resolve) => process.nextTick(resolve));
       if (++this.executed % EVENTS_PER_LOOK === 0) await new Promise<void>((resolve) => setImmediate(resolve));
     }
@@ -57,41 +64,26 @@ export class Scheduler {
     await new Promise<void>((resolve) => setImmediate(resolve));
   }
 
-  #take(): Task {
-    const task = this.#tasks[0]!;
-    const last = --this.#size;
-    const time = this.#times[last]!;
-    const order = this.#orders[last]!;
-    const moved = this.#tasks[last]!;
-    this.#tasks.length = this.#times.length = this.#orders.length = last;
-    if (last === 0) return task;
+  #take(): Event {
+    const heap = this.#heap;
+    const first = heap[0]!;
+    const moved = heap.pop()!;
+    const size = heap.length;
+    if (size === 0) return first;
     let i = 0;
     for (;;) {
       let child = 2 * i + 1;
-      if (child >= last) break;
-      if (child + 1 < last && this.#before(child + 1, child)) child++;
-      const childTime = this.#times[child]!;
-      if (time < childTime || (time === childTime && order < this.#orders[child]!)) break;
-      this.#move(child, i);
+      if (child >= size) break;
+      if (child + 1 < size && isBefore(heap[child + 1]!, heap[child]!)) child++;
+      if (isBefore(moved, heap[child]!)) break;
+      heap[i] = heap[child]!;
       i = child;
     }
-    this.#set(i, time, order, moved);
-    return task;
+    heap[i] = moved;
+    return first;
   }
+}
 
-  #before(a: number, b: number): boolean {
-    const at = this.#times[a]!;
-    const bt = this.#times[b]!;
-    return at < bt || (at === bt && this.#orders[a]! < this.#orders[b]!);
-  }
-
-  #move(from: number, to: number): void {
-    this.#set(to, this.#times[from]!, this.#orders[from]!, this.#tasks[from]!);
-  }
-
-  #set(i: number, time: number, order: number, task: Task): void {
-    this.#times[i] = time;
-    this.#orders[i] = order;
-    this.#tasks[i] = task;
-  }
+function isBefore(a: Event, b: Event): boolean {
+  return a.timeUs < b.timeUs || (a.timeUs === b.timeUs && a.order < b.order);
 }

@@ -50,7 +50,7 @@ export class Fate {
 
 /** Bytes of a value: its number, its length, and filling that depends on both. */
 export function valueOf(fate: Fate): Buffer {
-  const value = Buffer.alloc(Math.max(8, fate.size), fate.id & 0xff);
+  const value = Buffer.allocUnsafe(Math.max(8, fate.size)).fill(fate.id & 0xff);
   value.writeUInt32BE(fate.id, 0);
   value.writeUInt32BE(value.length, 4);
   return value;
