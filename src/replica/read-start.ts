@@ -97,12 +97,12 @@ export function readErrorOptions(log: LogReplica, code: ErrorCode): ErrorOptions
 }
 
 /**
- * The same, of a log that may be damaged: where batches are lost their borders are unknown, and the search
- * by offset ends behind them. A committed record is never looked for above the commit index.
+ * Index of the entry that holds the record `offset`, for a reader; of the next one to be committed at the end:
+ * what follows there now may be cut off, and others may come that hold it earlier. Where batches are lost their
+ * borders are unknown, and the search by offset ends behind them: no committed record lies above the commit index.
  */
 export function indexToServe(log: LogReplica, offset: number): number {
-  const index = indexToRead(log.log, offset);
-  return offset < log.committedEnd ? Math.min(index, log.commitIndex) : index;
+  return offset < log.committedEnd ? Math.min(indexToRead(log.log, offset), log.commitIndex) : log.commitIndex + 1;
 }
 
 /** Index of the batch that holds the record `offset`, or of the one that will: lastIndex + 1. */

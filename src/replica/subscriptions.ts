@@ -3,6 +3,7 @@
 // Credit counts batch bytes and may be overdrawn by one batch, so that it cannot deadlock; data is
 // read only while the connection wants it, so that a slow reader costs a bounded buffer. Invariant:
 // `nextOffset` never skips a record, and at most one read is under way.
+import { assert } from '../wire/assert.ts';
 import type { ErrorOptions } from '../wire/errors.ts';
 import { ErrorCode } from '../wire/errors.ts';
 import { CREDIT_MAX, NONE, TIMEOUT_MS_DEFAULT } from '../wire/limits.ts';
@@ -127,6 +128,7 @@ export class Subscription implements Waiting, StoredReader {
       if (log.readRefusal !== 0) return this.fail(log.readRefusal);
       if (!client.mayRead) return client.lag(this);
       this.#passDeleted();
+      assert(this.#nextIndex <= log.commitIndex, 'a record below the end lies in an entry that is committed');
       const bytesMax = Math.min(this.#balance, DELIVER_BYTES_MAX, client.session.peerMaxFrame - READ_OVERHEAD_SIZE);
       const run = readCachedData(log.log, this.#nextIndex, bytesMax, log.commitIndex);
       if (run !== null) {

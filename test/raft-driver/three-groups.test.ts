@@ -1,7 +1,7 @@
 // A log with replicas on three nodes, end to end: driver, segment log, raft-state, replica state.
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { FETCH_LINEARIZABLE, Op } from '../../src/wire/ops.ts';
+import { FETCH_LINEARIZABLE, From, Op } from '../../src/wire/ops.ts';
 import { putPositionRequest } from '../../src/wire/requests-read.ts';
 import { putPositionResponse } from '../../src/wire/responses-data.ts';
 import { MessageKind } from '../../src/raft/types.ts';
@@ -113,6 +113,30 @@ test('a position put in the turn in which its leader hands over is refused, and 
   await cluster.advance(500);
   assert.is(client.result(second, putPositionResponse)!.code, 'OK', 'it was compared with what is there');
   await allEqual(cluster);
+  await cluster.stop();
+});
+
+test('a subscriber at the end gets the next record, wherever the log was going to have it', async () => {
+  const { cluster, leader } = await Cluster.led();
+  await produce(leader, 'before');
+  await cluster.converge();
+  cluster.isolate(leader.number);
+  const client = await leader.connect();
+  // None of these three entries stays; the record would have been in the third.
+  for (const name of ['app', 'mail']) {
+    client.send(Op.PUT_POSITION, encode(putPositionRequest, { log: LOG, name, offset: 1, expected: 0 }));
+    await cluster.settle();
+  }
+  client.sendProduce(LOG, records('vain'));
+  await cluster.settle();
+  const subscription = client.sendSubscribe(LOG, { from: From.NEXT });
+  await cluster.settle();
+  assert.ok(client.delivered(subscription).started);
+  await cluster.until('another leader', () => cluster.leader !== null && cluster.leader !== leader);
+  for (const value of ['a', 'b', 'c']) assert.is(await produce(cluster.leader!, value), 'OK');
+  cluster.heal();
+  await cluster.converge();
+  assert.equal(valuesOf(client.delivered(subscription).bytes).map((value) => value.slice(-1)), ['a', 'b', 'c']);
   await cluster.stop();
 });
 
