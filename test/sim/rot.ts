@@ -3,7 +3,7 @@
 // a minority may rot everywhere: it is mended by the others.
 import { decodeMark, MARK_POSITIONS, SEGMENT_HEAD_SIZE } from '../../src/segment/mark.ts';
 import { JOURNAL_PATHS } from '../../src/segment/journal.ts';
-import { RECORD_SIZE } from '../../src/segment/journal-record.ts';
+import { readRecord, RECORD_SIZE } from '../../src/segment/journal-record.ts';
 import { segmentFirstIndex } from '../../src/segment/head.ts';
 import type { Prng } from '../support/prng.ts';
 import type { History } from './history/history.ts';
@@ -120,6 +120,9 @@ function rotEnd(node: SimNode, prng: Prng, paths: readonly string[]): string {
   let from = Infinity;
   for (const path of copies) from = Math.min(from, lastRecord(node.disk.contents(path)));
   if (copies.length < JOURNAL_PATHS.length || from < RECORD_SIZE) return '';
+  // Of whom nothing else is left an operator must say that it was given up.
+  const newest = readRecord(node.disk.contents(copies[0]!), from, copies[0]!);
+  if (typeof newest === 'object' && newest.kind === 'state' && newest.entry.state === 'removed') return '';
   for (const path of copies) flip(node, prng, path, from, from + RECORD_SIZE);
   return 'the newest record of both copies of raft-state';
 }
