@@ -8,10 +8,13 @@ import { runMutants } from './mutants-run.ts';
 import { describeOptions, drawOptions } from './options.ts';
 import { Counters } from './counters.ts';
 import { shrink } from './shrink.ts';
+import { Watchdog } from './watchdog.ts';
 import { World } from './world.ts';
 import type { WorldResult } from './world.ts';
 
 const MINUTE_MS = 60_000;
+/** A world whose time stands still for so long hangs. */
+const STILL_MS = 60_000;
 /** A set of so many seeds must have reached every coverage mark. */
 const COVERAGE_SEEDS_MIN = 200;
 /** Of --nodes all. */
@@ -43,12 +46,13 @@ async function runSeeds(wishes: Arguments): Promise<number> {
   const began = performance.now();
   const totals = new Counters();
   const speeds: number[] = [];
+  const watchdog = new Watchdog(STILL_MS);
   let failures = 0;
   let count = 0;
   for (const { seed, nodeCount } of worldsOf(wishes, began)) {
     count++;
     const sized = { ...wishes, nodeCount };
-    const { result, cpuMs } = await runOne(seed, sized);
+    const { result, cpuMs } = await runOne(seed, sized, watchdog);
     speeds.push((result.simulatedSeconds * 1000) / cpuMs);
     totals.addAll(result.counters);
     if (result.violation !== null) {
@@ -58,6 +62,7 @@ async function runSeeds(wishes: Arguments): Promise<number> {
       if (wishes.shrink) console.log(`  shrunk: ${await shrink(seed, sized)}`);
     }
   }
+  await watchdog.end();
   report(count, failures, totals, speeds, began);
   const missing = count >= COVERAGE_SEEDS_MIN && !wishes.kept ? totals.missing(wishes.allSizes ? 3 : wishes.nodeCount) : [];
   if (missing.length > 0) console.log(`never happened: ${missing.join(', ')}`);
@@ -75,11 +80,13 @@ function* worldsOf(wishes: Arguments, began: number): Generator<{ seed: number; 
 }
 
 /** The time counted is the processor's: other work on the machine must not look like a slow simulator. */
-async function runOne(seed: number, wishes: Arguments): Promise<{ result: WorldResult; cpuMs: number }> {
+async function runOne(seed: number, wishes: Arguments, watchdog: Watchdog): Promise<{ result: WorldResult; cpuMs: number }> {
   const options = drawOptions(seed, wishes);
   if (!wishes.quiet) console.log(describeOptions(options));
   const began = process.cpuUsage();
-  const result = await new World(options, wishes.trace ? (line) => console.log(line) : null).run();
+  const world = new World(options, wishes.trace ? (line) => console.log(line) : null);
+  watchdog.watch(`seed ${seed} stands still\n  replay: ${replayCommand(seed, wishes)}`, () => world.scheduler.nowUs / 1000);
+  const result = await world.run();
   const { user, system } = process.cpuUsage(began);
   const cpuMs = (user + system) / 1000;
   if (!wishes.quiet) {
