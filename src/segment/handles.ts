@@ -50,6 +50,7 @@ export class HandleCache {
     }
     // The active segment is open as long as its log is.
     if (segment.file !== null) return null;
+    if (segment.state !== SegmentState.SEALED) return Promise.reject(new DiskError('EBADF', 'open', segment.path));
     let opening = this.#opening.get(segment);
     if (opening === undefined) {
       opening = this.#openFiles(segment).finally(() => this.#opening.delete(segment));

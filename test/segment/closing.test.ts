@@ -1,6 +1,7 @@
 // A log is closed while others still read from it: they get what they asked for, or are told why not.
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { DiskError } from '../../src/index/disk.ts';
 import { SimDisk } from '../support/sim-disk.ts';
 import { batchOf, createLog, Model, openLog, readAll } from './support.ts';
 
@@ -27,6 +28,15 @@ test('a log may be closed at any moment of a read from a segment that was not op
     await log.close();
     assert.ok((await read)[0]!.equals(model.at(1)), `closed after ${turns} turns`);
   }
+});
+
+test('the newest segment of a log that was closed cannot be read, and that is an error of the disk', async () => {
+  const { disk } = await filled();
+  const log = await openLog(disk, OPTIONS);
+  const { lastIndex } = log;
+  await log.close();
+  const error = await log.read(lastIndex, 1, lastIndex).then(() => null, (reason: unknown) => reason);
+  assert.ok(error instanceof DiskError, String(error));
 });
 
 test('a check of a log ends with the log: what is moved away then is not taken for lost', async () => {

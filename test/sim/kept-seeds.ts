@@ -41,5 +41,6 @@ export const KEPT_SEEDS: readonly KeptSeed[] = [
   { seed: 1030696, nodes: 3, found: 'a restart took trimmed files for lost ones' },
   { seed: 1041106, nodes: 3, found: 'a truncation inside of a damaged stretch was made by guess' },
   { seed: 1050939, nodes: 5, found: 'a subscription that began behind what was committed ran in circles' },
+  { seed: 1600933, nodes: 3, found: 'a read from disk found its log closed, and its newest segment with it' },
   { seed: 801068, nodes: 3, found: 'a leader that could not read its tail for a moment, and found no heir, never took its office' },
 ];

@@ -23,6 +23,9 @@ interface Place {
   /** The last entry that was found, and its term; −1 = not known. */
   index: number;
   term: number;
+  /** Where that entry begins, and the checksum of its header; −1 = nowhere. */
+  lastAt: number;
+  lastCrc: number;
 }
 
 export class DurableLogs {
@@ -37,6 +40,7 @@ export class DurableLogs {
   /** The highest entry, at most `wanted`, up to which the disk has all that it had before. */
   reach(node: SimNode, uid: string, wanted: number): number {
     const place = this.#place(node, uid);
+    if (!this.#holds(place)) this.#beginAnew(place);
     while (place.index < wanted) {
       if (place.file === null && !this.#openAt(node, uid, place, wanted)) break;
       if (this.#step(node, uid, place)) continue;
@@ -53,10 +57,23 @@ export class DurableLogs {
     const generation = log?.generation ?? -1;
     let place = this.#places.get(key);
     if (place === undefined || place.log !== log || place.generation !== generation) {
-      place = { log, generation, file: null, firstIndex: 0, position: 0, index: 0, term: -1 };
+      place = { log, generation, file: null, firstIndex: 0, position: 0, index: 0, term: -1, lastAt: -1, lastCrc: 0 };
       this.#places.set(key, place);
     }
     return place;
+  }
+
+  /** A log says that it was cut before its file is: what was read in between may be others by now. */
+  #holds({ file, lastAt, lastCrc }: Place): boolean {
+    if (file === null || lastAt < 0) return true;
+    const size = file.readDurable(this.#head, 0, BATCH_HEADER_SIZE, lastAt);
+    return size === BATCH_HEADER_SIZE && this.#head.readUInt32BE(batch.AT_HEADER_CRC) === lastCrc;
+  }
+
+  #beginAnew(place: Place): void {
+    place.file = null;
+    place.index = 0;
+    place.term = place.lastAt = -1;
   }
 
   /** Opens the segment in which `index` lies or would lie; false when that is the one that is open. */
@@ -82,6 +99,7 @@ export class DurableLogs {
     place.file = best;
     place.firstIndex = bestFirst;
     place.position = SEGMENT_HEAD;
+    place.lastAt = -1;
     if (place.index !== bestFirst - 1) place.term = -1;
     place.index = bestFirst - 1;
     return true;
@@ -97,6 +115,8 @@ export class DurableLogs {
     // The checksum of the header is compared where the same entry is seen elsewhere.
     if (head.readUInt32BE(batch.AT_MAGIC) !== batch.BATCH_MAGIC) return false;
     place.index++;
+    place.lastAt = place.position;
+    place.lastCrc = head.readUInt32BE(batch.AT_HEADER_CRC);
     place.position += size;
     const term = batch.batchTerm(head, 0);
     this.#seen(uid, place.index, term, place.term, head.readUInt32BE(batch.AT_HEADER_CRC), node.name);
